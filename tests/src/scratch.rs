@@ -1,0 +1,83 @@
+//! Scratch directories, and the programs that the tests bring along.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::Result;
+use crate::trials::{is_root, run_directory};
+
+/// A directory that is removed on drop. Everybody may enter it, because some servers insist on a user of their own.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new, empty one.
+    pub fn new() -> Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let path = run_directory().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of something in it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.join(name);
+        fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    /// Writes an executable file and returns its path.
+    pub fn write_program(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.write(name, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(path)
+    }
+
+    /// Makes the directory itself belong to the user, if we are root.
+    pub fn give_to(&self, user: &str) -> Result {
+        if is_root() {
+            let (uid, gid) = ids_of(user)?;
+            chown(&self.0, Some(uid), Some(gid))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left (a server that still writes while it dies) goes with the directory of the whole run.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The path of a program in `tests/fixtures/programs`.
+pub fn program_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/programs").join(name)
+}
+
+/// The user and group number of a user in /etc/passwd.
+pub(crate) fn ids_of(user: &str) -> Result<(u32, u32)> {
+    for line in fs::read_to_string("/etc/passwd")?.lines() {
+        let mut fields = line.split(':');
+        if fields.next() == Some(user) {
+            let mut numbers = fields.skip(1).flat_map(str::parse);
+            if let (Some(uid), Some(gid)) = (numbers.next(), numbers.next()) {
+                return Ok((uid, gid));
+            }
+        }
+    }
+    Err(format!("no user {user}").into())
+}

@@ -1,0 +1,135 @@
+//! The list of trials: what they need, and how they are run.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use rustix::process::{Signal, geteuid, getpid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::processes::descendants;
+use crate::program::{end, search_path};
+use crate::{Program, Result};
+
+/// Something without which a test cannot be run.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// A program in the path, or in one of PostgreSQL's own directories.
+    Program(&'static str),
+    /// A module of Debian's python3.
+    Python(&'static str),
+    /// To be root.
+    Root,
+    /// A feature of the kernel, and the way to find out. Nobody can install one, so a test that lacks it is ignored
+    /// everywhere.
+    Kernel(&'static str, fn() -> bool),
+}
+
+impl Need {
+    /// Why the test cannot be run, if it cannot.
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Program(name) => find_program(name).is_none().then(|| format!("needs {name}")),
+            Self::Python(module) => {
+                let import = Program::new("python3").arg("-c").arg(format!("import {module}")).succeed();
+                import.is_err().then(|| format!("needs {module} for python3"))
+            }
+            Self::Root => (!is_root()).then(|| "needs root".to_owned()),
+            Self::Kernel(feature, present) => (!present()).then(|| format!("needs a kernel with {feature}")),
+        }
+    }
+}
+
+/// Whether we are root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Where a program is, in the path that [`Program`] uses.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Path::new(name).exists().then(|| name.into());
+    }
+    env::split_paths(search_path()).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+/// A test. Where a need is not met, it is ignored with the reason; on CI (a `CI` in the environment that is not
+/// empty) it fails, because there a test that does not run is one that nobody misses.
+pub fn trial(
+    name: impl Into<String>,
+    needs: &[Need],
+    test: impl FnOnce() -> Result + Send + 'static,
+) -> Trial {
+    let needs = needs.to_vec();
+    Trial::ignorable_test(name, move || {
+        for need in needs {
+            let Some(reason) = need.missing() else { continue };
+            let on_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
+            if on_ci && !matches!(need, Need::Kernel(..)) {
+                return Err(format!("{reason}, and CI is set; scripts/test --install installs it").into());
+            }
+            return Ok(Completion::ignored_with(reason));
+        }
+        test().map(|()| Completion::Completed)
+    })
+}
+
+const RUN_DIRECTORY: &str = "KASHIM_TESTS_RUN_DIRECTORY";
+
+/// The directory of this run, which holds all others.
+pub(crate) fn run_directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| env::var_os(RUN_DIRECTORY).expect("the trials are started by run()").into())
+}
+
+/// Runs the trials as the command line says, and leaves nothing behind: no process and no file, also if the tests are
+/// interrupted or crash. So they run in a child, which this process outlives and cleans up after.
+pub fn run(trials: Vec<Trial>) -> ExitCode {
+    if env::var_os(RUN_DIRECTORY).is_some() {
+        return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+    }
+    match supervise() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", error.message().unwrap_or("cannot run the tests"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise() -> Result<ExitCode> {
+    let directory = tempfile::Builder::new().prefix("kashim-tests.").tempdir()?;
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+    // Servers that put themselves into the background stay our descendants.
+    rustix::process::set_child_subreaper(Some(getpid()))?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let mut tests = Command::new(env::current_exe()?)
+        .args(env::args_os().skip(1))
+        .env(RUN_DIRECTORY, directory.path())
+        .spawn()?;
+    let status = loop {
+        if interrupted.load(Ordering::Relaxed) {
+            let _ = tests.kill();
+        }
+        if let Some(status) = tests.try_wait()? {
+            break status;
+        }
+        sleep(Duration::from_millis(10));
+    };
+    end(&descendants(getpid().as_raw_nonzero().get())[1..], Signal::TERM);
+    Ok(match status.code() {
+        Some(0) => ExitCode::SUCCESS,
+        Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        None => ExitCode::FAILURE,
+    })
+}

@@ -1,0 +1,87 @@
+//! The harness itself: what it says about a socket and a process must be true, or no other test means anything.
+
+use std::net::TcpStream;
+use std::process::{self, ExitCode};
+
+use kashim_tests::{
+    Keepalive, Listener, Need, Preload, Program, Result, library, maps_library, run, sockets_of, trial,
+};
+use rustix::net::sockopt;
+
+fn main() -> ExitCode {
+    run(vec![
+        trial("options_are_read_from_the_kernel", &[], options_are_read_from_the_kernel),
+        trial(
+            "sockets_of_descendants_are_found",
+            &[Need::Program("python3")],
+            sockets_of_descendants_are_found,
+        ),
+        trial("the_library_is_seen_in_a_process", &[], the_library_is_seen_in_a_process),
+        trial("the_environment_is_clean", &[], the_environment_is_clean),
+    ])
+}
+
+fn options_are_read_from_the_kernel() -> Result {
+    let listener = Listener::bind()?;
+    let stream = TcpStream::connect(("127.0.0.1", listener.port()))?;
+    let own = i32::try_from(process::id())?;
+    let find = || {
+        let mut sockets = sockets_of(own);
+        sockets.retain(|socket| socket.peer_port() == listener.port());
+        assert_eq!(sockets.len(), 1, "{sockets:?}");
+        sockets.remove(0)
+    };
+    assert_eq!(find().keepalive, Keepalive::untouched());
+    sockopt::set_socket_keepalive(&stream, true)?;
+    assert_eq!(find().keepalive, Keepalive::switched_on());
+    sockopt::set_tcp_keepidle(&stream, std::time::Duration::from_secs(7))?;
+    sockopt::set_tcp_keepintvl(&stream, std::time::Duration::from_secs(8))?;
+    sockopt::set_tcp_keepcnt(&stream, 3)?;
+    sockopt::set_tcp_user_timeout(&stream, 4000)?;
+    assert_eq!(find().keepalive, Keepalive { user_timeout: 4000, ..Keepalive::new(7, 8, 3) });
+    Ok(())
+}
+
+fn sockets_of_descendants_are_found() -> Result {
+    let listener = Listener::bind()?;
+    let python = format!(
+        "import socket, sys; s = socket.create_connection(('127.0.0.1', {})); sys.stdin.read()",
+        listener.port()
+    );
+    let mut shell = Program::new("sh")
+        .args(["-c", "python3 -c \"$1\"; true", "sh", &python])
+        .stdin(process::Stdio::piped())
+        .start()?;
+    let _connection = listener.accept()?;
+    let socket = shell.expect(|socket| socket.peer_port() == listener.port(), Keepalive::untouched())?;
+    assert_ne!(socket.pid, shell.pid());
+    drop(shell.stdin());
+    shell.output()?.success()?;
+    Ok(())
+}
+
+fn the_library_is_seen_in_a_process() -> Result {
+    for (preload, expected) in [(Preload::No, false), (Preload::OURS, true)] {
+        let mut cat = Program::new("cat").preload(preload).stdin(process::Stdio::piped()).start()?;
+        // An answer: from here on it is cat, with all that ld.so loads.
+        cat.write("hello\n")?;
+        cat.wait_for_output("hello")?;
+        assert_eq!(maps_library(cat.pid())?, expected);
+    }
+    Ok(())
+}
+
+fn the_environment_is_clean() -> Result {
+    let names = |preload| -> Result<Vec<String>> {
+        let environment = String::from_utf8(Program::new("env").preload(preload).succeed()?)?;
+        Ok(environment.lines().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect())
+    };
+    let mut clean = names(Preload::No)?;
+    clean.sort();
+    assert_eq!(clean, ["HOME", "LANG", "PATH"]);
+    let preloaded = String::from_utf8(Program::new("env").preload(Preload::OURS).succeed()?)?;
+    let library = format!("LD_PRELOAD={}", library()?.display());
+    assert!(preloaded.lines().any(|line| line == library), "{preloaded}");
+    assert!(preloaded.lines().any(|line| line == "KA_IDLE=77"), "{preloaded}");
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Placeholder.
+use std::process::ExitCode;
+fn main() -> ExitCode {
+    kashim_tests::run(vec![])
+}
