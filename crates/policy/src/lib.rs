@@ -1,1 +1,20 @@
-//! x
+//! What kashim's settings mean, and what to do with a socket.
+//!
+//! Everything here is pure: no I/O, no allocation, no system call. The preload library and the command-line tools
+//! share it, so there is one parser and one place that decides.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod complaint;
+pub mod decide;
+pub mod describe;
+pub mod environment;
+pub mod hazard;
+pub mod ip;
+pub mod presets;
+pub mod rules;
+pub mod settings;
+pub mod skip;
+pub mod text;
+pub mod value;
+pub mod values;

@@ -1,0 +1,138 @@
+//! Reading single values: durations, counts, booleans.
+
+/// The largest TCP_KEEPIDLE and TCP_KEEPINTVL in seconds (MAX_TCP_KEEPIDLE in the kernel's include/net/tcp.h).
+pub const MAX_SECONDS: u32 = 32767;
+/// The largest TCP_KEEPCNT (MAX_TCP_KEEPCNT, same file).
+pub const MAX_COUNT: u32 = 127;
+/// The largest user timeout in seconds: TCP_USER_TIMEOUT is a signed number of milliseconds.
+pub const MAX_USER_TIMEOUT: u32 = 2_147_483;
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "`text` says it")]
+pub enum Problem {
+    Sign,
+    BlankInside,
+    NotANumber,
+    UpperCaseUnit,
+    UnknownUnit,
+    TooSmall,
+    TooLarge,
+    NotABoolean,
+    NotALogTarget,
+    RelativePath,
+    PathTooLong,
+    SkipIsPath,
+    HostName,
+    Scope,
+    Brackets,
+    Prefix,
+    Port,
+    NoSettings,
+    OffAndMore,
+    UnknownField,
+    FieldTwice,
+    TooManyRules,
+}
+
+impl Problem {
+    /// In words, to stand behind the value.
+    pub fn text(self) -> &'static str {
+        match self {
+            Problem::Sign => "has a sign",
+            Problem::BlankInside => "has a blank inside",
+            Problem::NotANumber => "not a whole number",
+            Problem::UpperCaseUnit => "the unit must be lower case",
+            Problem::UnknownUnit => "unknown unit",
+            Problem::TooSmall => "too small",
+            Problem::TooLarge => "too large",
+            Problem::NotABoolean => "not a boolean",
+            Problem::NotALogTarget => "not a place to log to",
+            Problem::RelativePath => "a relative path",
+            Problem::PathTooLong => "too long for a path",
+            Problem::SkipIsPath => "has a path, but programs are known by their base name",
+            Problem::HostName => "host names are not looked up",
+            Problem::Scope => "a %scope is not supported",
+            Problem::Brackets => "an IPv6 address stands in brackets",
+            Problem::Prefix => "not a prefix length",
+            Problem::Port => "not a port",
+            Problem::NoSettings => "says nothing about what to set",
+            Problem::OffAndMore => "off stands alone",
+            Problem::UnknownField => "unknown setting",
+            Problem::FieldTwice => "a setting is given twice",
+            Problem::TooManyRules => "too many rules",
+        }
+    }
+}
+
+/// The value without the blanks and carriage returns around it.
+pub fn trim(value: &[u8]) -> &[u8] {
+    let mut v = value;
+    while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = v {
+        v = rest;
+    }
+    v
+}
+
+/// A duration in seconds, 1 to `max`: whole seconds, or a number with `s`, `m` or `h`.
+pub fn duration(value: &[u8], max: u32) -> Result<u32, Problem> {
+    let (digits, scale) = match value {
+        [digits @ .., b's'] => (digits, 1),
+        [digits @ .., b'm'] => (digits, 60),
+        [digits @ .., b'h'] => (digits, 3600),
+        _ => (value, 1),
+    };
+    let n = match whole(digits) {
+        // What stands before the last letter is a number, so it is the letter that is wrong.
+        Err(Problem::NotANumber) => {
+            return Err(match value {
+                [number @ .., b'S' | b'M' | b'H'] if whole(number).is_ok() => Problem::UpperCaseUnit,
+                [number @ .., unit] if unit.is_ascii_alphabetic() && whole(number).is_ok() => {
+                    Problem::UnknownUnit
+                }
+                _ => Problem::NotANumber,
+            });
+        }
+        other => other?,
+    };
+    in_range(n.saturating_mul(scale), max)
+}
+
+/// A number, 1 to `max`.
+pub fn count(value: &[u8], max: u32) -> Result<u32, Problem> {
+    in_range(whole(value)?, max)
+}
+
+fn in_range(n: u32, max: u32) -> Result<u32, Problem> {
+    match n {
+        0 => Err(Problem::TooSmall),
+        n if n > max => Err(Problem::TooLarge),
+        n => Ok(n),
+    }
+}
+
+/// A whole number, digits only; one that does not fit becomes the largest, which is out of every range.
+pub fn whole(value: &[u8]) -> Result<u32, Problem> {
+    match value {
+        [] => return Err(Problem::NotANumber),
+        [b'+' | b'-', ..] => return Err(Problem::Sign),
+        _ if value.iter().any(|b| matches!(b, b' ' | b'\t')) => return Err(Problem::BlankInside),
+        _ => {}
+    }
+    value.iter().try_fold(0u32, |n, b| match b {
+        b'0'..=b'9' => Ok(n.saturating_mul(10).saturating_add(u32::from(b - b'0'))),
+        _ => Err(Problem::NotANumber),
+    })
+}
+
+/// A boolean: 0/1, no/yes, off/on, false/true in any case.
+pub fn boolean(value: &[u8]) -> Result<bool, Problem> {
+    let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
+    if is("1") || is("yes") || is("on") || is("true") {
+        Ok(true)
+    } else if is("0") || is("no") || is("off") || is("false") {
+        Ok(false)
+    } else {
+        Err(Problem::NotABoolean)
+    }
+}

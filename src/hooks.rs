@@ -1,0 +1,107 @@
+//! The functions that stand before those of the C library: the ABI and nothing else.
+//!
+//! Each makes the real call, bare, so that a thread that is cancelled in it, or a signal handler that leaves it with a
+//! jump, finds nothing of ours on the way. What follows is done with errno kept.
+
+use core::ffi::{c_int, c_void};
+
+use libc::{sockaddr, socklen_t};
+
+use crate::{chain, errno, sockets, start};
+
+/// socket(2)
+///
+/// # Safety
+/// As for the function of the C library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+    // SAFETY: the host's arguments.
+    let fd = unsafe { chain::socket::call(domain, kind, protocol) };
+    if fd >= 0 {
+        if let Some(settings) = start::settings() {
+            errno::kept(|_| sockets::made(settings, fd, domain, kind, protocol));
+        }
+    }
+    fd
+}
+
+/// connect(2)
+///
+/// # Safety
+/// As for the function of the C library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    // SAFETY: the host's arguments.
+    let result = unsafe { chain::connect::call(fd, address, length) };
+    if let Some(settings) = start::settings() {
+        errno::kept(|errno| {
+            // Interrupted, a connect goes on in the background like one that does not block.
+            if result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR)) {
+                // SAFETY: the kernel has just read the address.
+                unsafe { sockets::connected(settings, fd, address, length) };
+            }
+        });
+    }
+    result
+}
+
+/// accept(2)
+///
+/// # Safety
+/// As for the function of the C library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn accept(listener: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+    // SAFETY: the host's arguments.
+    let fd = unsafe { chain::accept::call(listener, address, length) };
+    if fd >= 0 {
+        if let Some(settings) = start::settings() {
+            errno::kept(|_| sockets::accepted(settings, "accept", fd));
+        }
+    }
+    fd
+}
+
+/// accept4(2)
+///
+/// # Safety
+/// As for the function of the C library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn accept4(
+    listener: c_int,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the host's arguments.
+    let fd = unsafe { chain::accept4::call(listener, address, length, flags) };
+    if fd >= 0 {
+        if let Some(settings) = start::settings() {
+            errno::kept(|_| sockets::accepted(settings, "accept4", fd));
+        }
+    }
+    fd
+}
+
+/// setsockopt(2)
+///
+/// # Safety
+/// As for the function of the C library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    length: socklen_t,
+) -> c_int {
+    let held = match start::settings() {
+        Some(settings) if settings.force => errno::kept(|_| sockets::hold(settings, fd, level, name)),
+        _ => None,
+    };
+    // SAFETY: the host's arguments.
+    let result = unsafe { chain::setsockopt::call(fd, level, name, value, length) };
+    if let (Some(held), 0) = (held, result) {
+        errno::kept(|_| sockets::put_back(fd, held));
+    }
+    result
+}

@@ -1,0 +1,188 @@
+//! A socket as the kernel shows it.
+
+use core::ffi::c_int;
+use core::mem::{size_of, zeroed};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+
+use kashim_policy::decide::{Errno, Opt, Socket};
+use kashim_policy::values::{Defaults, Field, PerField};
+use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
+
+use crate::{chain, errno};
+
+/// A descriptor of the host's.
+pub struct Fd(pub c_int);
+
+impl Socket for Fd {
+    fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
+        let (level, name) = level_and_name(opt);
+        let mut value: c_int = 0;
+        let mut length = size_of::<c_int>() as socklen_t;
+        // SAFETY: both point to variables of ours of the size that is said.
+        let result =
+            unsafe { chain::getsockopt::call(self.0, level, name, (&raw mut value).cast(), &raw mut length) };
+        if result == 0 { Ok(value as u32) } else { Err(errno::last()) }
+    }
+
+    fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno> {
+        let (level, name) = level_and_name(opt);
+        let value = value as c_int;
+        let length = size_of::<c_int>() as socklen_t;
+        // SAFETY: it points to a variable of ours of the size that is said.
+        let result =
+            unsafe { chain::setsockopt::call(self.0, level, name, (&raw const value).cast(), length) };
+        if result == 0 { Ok(()) } else { Err(errno::last()) }
+    }
+
+    fn known_defaults(&self) -> Option<Defaults> {
+        NAMESPACE.get()
+    }
+
+    /// A socket that nobody has touched shows the namespace's defaults, and needs no /proc, which a chroot may lack.
+    /// If there is none to be had they are taken to be those that Linux comes with.
+    fn read_defaults(&mut self) -> Defaults {
+        if let Some(known) = NAMESPACE.get() {
+            return known;
+        }
+        let mut defaults = Defaults::LINUX;
+        // SAFETY: three numbers.
+        let fd = unsafe { chain::socket::call(AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        if fd >= 0 {
+            let mut untouched = Fd(fd);
+            for field in Field::ALL {
+                if let Ok(value) = untouched.get(Opt::Value(field)) {
+                    *defaults.place(field) = value;
+                }
+            }
+            // SAFETY: the descriptor is ours. Not `close`, which is a cancellation point.
+            unsafe { libc::syscall(libc::SYS_close, fd) };
+        }
+        NAMESPACE.put(&defaults);
+        defaults
+    }
+}
+
+fn level_and_name(opt: Opt) -> (c_int, c_int) {
+    match opt {
+        Opt::KeepAlive => (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+        Opt::Value(Field::Idle) => (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+        Opt::Value(Field::Interval) => (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+        Opt::Value(Field::Count) => (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+        Opt::UserTimeout => (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
+    }
+}
+
+/// The option with this level and name, if it is one that matters here.
+pub fn opt(level: c_int, name: c_int) -> Option<Opt> {
+    Some(match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => Opt::KeepAlive,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => Opt::Value(Field::Idle),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => Opt::Value(Field::Interval),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => Opt::Value(Field::Count),
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => Opt::UserTimeout,
+        _ => return None,
+    })
+}
+
+/// The network namespace's defaults, once they were read.
+static NAMESPACE: Cached = Cached {
+    known: AtomicBool::new(false),
+    idle: AtomicU32::new(0),
+    interval: AtomicU32::new(0),
+    count: AtomicU32::new(0),
+};
+
+struct Cached {
+    known: AtomicBool,
+    idle: AtomicU32,
+    interval: AtomicU32,
+    count: AtomicU32,
+}
+
+impl Cached {
+    fn get(&self) -> Option<Defaults> {
+        // Acquire: the numbers were written before this was.
+        self.known.load(Acquire).then(|| PerField {
+            idle: self.idle.load(Relaxed),
+            interval: self.interval.load(Relaxed),
+            count: self.count.load(Relaxed),
+        })
+    }
+
+    fn put(&self, defaults: &Defaults) {
+        self.idle.store(defaults.idle, Relaxed);
+        self.interval.store(defaults.interval, Relaxed);
+        self.count.store(defaults.count, Relaxed);
+        self.known.store(true, Release);
+    }
+}
+
+/// The internet address and port in a socket address of this length.
+///
+/// # Safety
+/// So many bytes are readable.
+pub unsafe fn internet(address: *const sockaddr, length: socklen_t) -> Option<(IpAddr, u16)> {
+    let length = length as usize;
+    if address.is_null() || length < size_of::<libc::sa_family_t>() {
+        return None;
+    }
+    // SAFETY: the family is at the beginning, and so much is readable.
+    match c_int::from(unsafe { (&raw const (*address).sa_family).read_unaligned() }) {
+        AF_INET if length >= size_of::<sockaddr_in>() => {
+            // SAFETY: so much is readable, wherever it begins.
+            let a = unsafe { address.cast::<sockaddr_in>().read_unaligned() };
+            Some((Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)).into(), u16::from_be(a.sin_port)))
+        }
+        // The kernel also takes an address without the scope at its end (SIN6_LEN_RFC2133).
+        AF_INET6 if length >= size_of::<sockaddr_in6>() - size_of::<u32>() => {
+            let at = address.cast::<sockaddr_in6>();
+            // SAFETY: both are before the scope.
+            let (ip, port) = unsafe {
+                ((&raw const (*at).sin6_addr).read_unaligned(), (&raw const (*at).sin6_port).read_unaligned())
+            };
+            Some((Ipv6Addr::from(ip.s6_addr).into(), u16::from_be(port)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a socket address of this length is an internet one. Costs less than [`internet`].
+///
+/// # Safety
+/// So many bytes are readable.
+pub unsafe fn is_internet(address: *const sockaddr, length: socklen_t) -> bool {
+    if address.is_null() || (length as usize) < size_of::<libc::sa_family_t>() {
+        return false;
+    }
+    // SAFETY: the family is at the beginning.
+    let family = unsafe { (&raw const (*address).sa_family).read_unaligned() };
+    matches!(c_int::from(family), AF_INET | AF_INET6)
+}
+
+impl Fd {
+    /// The address and port at this end.
+    pub fn local(&self) -> Option<(IpAddr, u16)> {
+        self.end(|a, l| {
+            // SAFETY: both point to variables of ours.
+            unsafe { chain::getsockname::call(self.0, a, l) }
+        })
+    }
+
+    /// The address and port at the other end.
+    pub fn peer(&self) -> Option<(IpAddr, u16)> {
+        self.end(|a, l| {
+            // SAFETY: both point to variables of ours.
+            unsafe { chain::getpeername::call(self.0, a, l) }
+        })
+    }
+
+    fn end(&self, ask: impl FnOnce(*mut sockaddr, *mut socklen_t) -> c_int) -> Option<(IpAddr, u16)> {
+        // SAFETY: all zeroes are an address of no family.
+        let mut address = unsafe { zeroed::<sockaddr_storage>() };
+        let mut length = size_of::<sockaddr_storage>() as socklen_t;
+        let at = (&raw mut address).cast::<sockaddr>();
+        // SAFETY: no more than the variable is read.
+        (ask(at, &raw mut length) == 0).then(|| unsafe { internet(at, length.min(128)) })?
+    }
+}

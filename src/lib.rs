@@ -1,0 +1,34 @@
+//! `libkashim.so`: TCP keepalives for programs that nobody is going to change.
+//!
+//! The library exports five functions, [`hooks`], and nothing else. When it is loaded it looks up the functions that
+//! they stand before ([`chain`]) and reads its settings from the environment ([`start`]). After that each hook makes
+//! the real call and then has the socket looked after ([`sockets`]); what is to be done with it is decided in the
+//! crate `kashim_policy`. With `KA_LOG`, or a bad setting, something is said about it
+//! ([`report`]).
+//!
+//! It is a guest in every process that it is loaded into: no std, no allocation, no lock, no thread, no descriptor
+//! held, no panic, and errno as the real call left it.
+#![no_std]
+
+mod chain;
+mod errno;
+mod hooks;
+mod kernel;
+mod line;
+mod output;
+mod report;
+mod sockets;
+mod start;
+mod weak;
+
+/// No code in a release build can get here: the tests check that the library does not even refer to `abort`.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // SAFETY: abort takes nothing and does not return.
+    unsafe { libc::abort() }
+}
+
+/// Run by the loader before the program's own code.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static WHEN_LOADED: extern "C" fn() = start::when_loaded;

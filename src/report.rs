@@ -1,0 +1,221 @@
+//! Saying what was done: the log, and complaints about bad settings.
+//!
+//! Without `KA_LOG`, complaints are kept until the process sets up its first TCP socket and then written to stderr,
+//! once: a line at load would change what a configure script finds out, and end up in the data of programs that have
+//! something else on descriptor 2.
+
+use core::cell::UnsafeCell;
+use core::ffi::c_int;
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
+
+use kashim_policy::complaint::Complaint;
+use kashim_policy::decide::{Opt, Outcome, Written};
+use kashim_policy::settings::{Log, MAX_LOG_PATH, Settings};
+use kashim_policy::text::{address, escaped, number, strings};
+use kashim_policy::{describe, hazard};
+
+use crate::chain;
+use crate::line::Line;
+use crate::output::{self, Stderr};
+use crate::start::pid;
+
+/// Nothing is ever said.
+const SILENT: u8 = 0;
+/// Complaints are kept for the first TCP socket.
+const COMPLAINTS: u8 = 1;
+/// Everything goes to stderr.
+const STDERR: u8 = 2;
+/// Everything goes to a file.
+const FILE: u8 = 3;
+
+/// Where it goes, one of the above.
+static TARGET: AtomicU8 = AtomicU8::new(SILENT);
+/// There are complaints to be written.
+static PENDING: AtomicBool = AtomicBool::new(false);
+static REPORT: Place = Place(UnsafeCell::new(Report {
+    name: Line::EMPTY,
+    stderr: None,
+    path: [0; MAX_LOG_PATH + 1],
+    pending: Line::EMPTY,
+    overflown: false,
+}));
+
+struct Place(UnsafeCell<Report>);
+
+// SAFETY: written only while the settings are read, which one thread does, and read by others only after that.
+unsafe impl Sync for Place {}
+
+struct Report {
+    /// The base name of what was executed. A copy: programs overwrite the strings on their stack.
+    name: Line<48>,
+    /// What stood on descriptor 2 when the library was loaded, if it may be written to.
+    stderr: Option<Stderr>,
+    /// The log file's path, with a zero at its end.
+    path: [u8; MAX_LOG_PATH + 1],
+    /// Complaints, a line each. Less than PIPE_BUF, so that one write does not block.
+    pending: Line<2048>,
+    /// There were more complaints than fit.
+    overflown: bool,
+}
+
+fn report() -> &'static Report {
+    // SAFETY: nobody writes to it but the functions below that say so, while the settings are read.
+    unsafe { &*REPORT.0.get() }
+}
+
+/// Begins the log. Only while the settings are read.
+pub fn open(log: Log, name: &[u8]) {
+    // SAFETY: see its declaration; the one other reference is gone before this function ends.
+    let report = unsafe { &mut *REPORT.0.get() };
+    let target = match log {
+        Log::Off => return,
+        Log::Complaints => COMPLAINTS,
+        Log::Stderr => STDERR,
+        Log::Path(path) => {
+            for (place, &byte) in report.path.iter_mut().zip(path) {
+                *place = byte;
+            }
+            FILE
+        }
+    };
+    report.name.append(name);
+    if target == STDERR {
+        report.stderr = Stderr::now();
+    }
+    TARGET.store(target, Relaxed);
+}
+
+/// Something is wrong with a setting. Only while the settings are read.
+#[cold]
+pub fn complaint(complaint: &Complaint) {
+    let target = TARGET.load(Relaxed);
+    if target == SILENT {
+        return;
+    }
+    let mut line = Line::<512>::EMPTY;
+    complaint.write(&mut line);
+    line.end();
+    if target != COMPLAINTS {
+        return emit(line.text());
+    }
+    // SAFETY: as in `open`.
+    let report = unsafe { &mut *REPORT.0.get() };
+    if report.stderr.is_none() {
+        report.stderr = Stderr::now();
+    }
+    const MORE: &str = "kashim: error: more settings are wrong; KA_LOG=stderr shows them all\n";
+    if report.pending.has_room(line.text().len() + MORE.len()) {
+        report.pending.append(line.text());
+    } else if !report.overflown {
+        report.overflown = true;
+        report.pending.append(MORE.as_bytes());
+    }
+    PENDING.store(true, Relaxed);
+}
+
+/// The settings were read.
+pub fn loaded(settings: &Settings, skipped: bool) {
+    if !is_logging() {
+        return;
+    }
+    hazard::each(settings, |rule, hazard| {
+        let mut line = Line::<512>::EMPTY;
+        strings(&mut line, &["kashim: warning: "]);
+        if let Some(n) = rule {
+            strings(&mut line, &["KA_RULES rule "]);
+            number(&mut line, n);
+            strings(&mut line, &[": "]);
+        }
+        hazard.write(&mut line);
+        line.end();
+        emit(line.text());
+    });
+    let mut line = begin();
+    let out = &mut line;
+    if skipped {
+        strings(out, &["left alone: named in KA_SKIP"]);
+    } else {
+        strings(out, &["loaded ", env!("CARGO_PKG_VERSION"), ": "]);
+        describe::settings(out, settings);
+    }
+    if chain::is_broken() {
+        strings(out, &["; no dlsym here, so calls go straight to the kernel"]);
+    }
+    line.end();
+    emit(line.text());
+}
+
+/// Whether each socket is logged.
+#[inline]
+pub fn is_logging() -> bool {
+    TARGET.load(Relaxed) >= STDERR
+}
+
+/// A hook has looked after a socket.
+#[inline]
+pub fn outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
+    if is_logging() {
+        log_outcome(hook, fd, peer, outcome);
+    } else if PENDING.load(Relaxed) && matches!(outcome, Outcome::Written(_)) && PENDING.swap(false, Relaxed)
+    {
+        to_stderr(report().pending.text());
+    }
+}
+
+/// `KA_FORCE` has put a value back.
+#[inline]
+pub fn put_back(fd: c_int, opt: Opt, value: u32) {
+    if is_logging() {
+        let mut written = Written::default();
+        match opt {
+            Opt::KeepAlive => written.keepalive = Some(value != 0),
+            Opt::Value(field) => *written.fields.place(field) = Some(value),
+            Opt::UserTimeout => written.user_timeout = Some(value),
+        }
+        log_outcome("setsockopt", fd, None, &Outcome::Written(written));
+    }
+}
+
+/// `kashim: NAME[PID] `
+fn begin() -> Line<512> {
+    let mut line = Line::EMPTY;
+    strings(&mut line, &["kashim: "]);
+    escaped(&mut line, report().name.text());
+    strings(&mut line, &["["]);
+    number(&mut line, pid() as u32);
+    strings(&mut line, &["] "]);
+    line
+}
+
+#[cold]
+#[inline(never)]
+fn log_outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
+    let mut line = begin();
+    let out = &mut line;
+    strings(out, &[hook, " fd "]);
+    number(out, fd as u32);
+    if let Some((ip, port)) = peer {
+        strings(out, &[if hook == "connect" { " to " } else { " from " }]);
+        address(out, ip, port);
+    }
+    strings(out, &[": "]);
+    describe::outcome(out, outcome);
+    line.end();
+    emit(line.text());
+}
+
+/// Writes lines to where the log goes.
+fn emit(text: &[u8]) {
+    match TARGET.load(Relaxed) {
+        STDERR => to_stderr(text),
+        FILE => output::to_file(&report().path, text),
+        _ => {}
+    }
+}
+
+fn to_stderr(text: &[u8]) {
+    if let Some(stderr) = &report().stderr {
+        stderr.write(text);
+    }
+}

@@ -1,0 +1,77 @@
+//! What is done with a socket after the host's own call has succeeded.
+//!
+//! Each function here is called by one hook, with the settings, and may change errno. What is to be done is decided
+//! by [`kashim_policy::decide`]; here it is found out which sockets it is about.
+
+use core::ffi::c_int;
+
+use kashim_policy::decide::{self, Opt, Outcome, Socket, Why};
+use kashim_policy::rules::Service;
+use kashim_policy::settings::Settings;
+use libc::{sockaddr, socklen_t};
+
+use crate::kernel::{self, Fd};
+use crate::report;
+
+/// `socket` has returned `fd`.
+#[inline]
+pub fn made(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
+    // The kernel masks the same flags off (SOCK_TYPE_MASK in include/linux/net.h).
+    let kind = kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+    let tcp = matches!(domain, libc::AF_INET | libc::AF_INET6)
+        && kind == libc::SOCK_STREAM
+        && matches!(protocol, 0 | libc::IPPROTO_TCP | libc::IPPROTO_MPTCP);
+    let outcome = if tcp { decide::set_up(settings, &mut Fd(fd)) } else { Outcome::LeftAlone(Why::NotTcp) };
+    report::outcome("socket", fd, None, &outcome);
+}
+
+/// `connect` has begun to connect `fd`.
+///
+/// # Safety
+/// So many bytes of the address are readable: the kernel has just read them.
+#[inline]
+pub unsafe fn connected(settings: &Settings, fd: c_int, address: *const sockaddr, length: socklen_t) {
+    // SAFETY: as above.
+    if !unsafe { kernel::is_internet(address, length) } {
+        return;
+    }
+    // SAFETY: as above.
+    let peer = || unsafe { kernel::internet(address, length) };
+    let outcome = decide::check(settings, &mut Fd(fd), |_| peer().map(|(peer, port)| Service { peer, port }));
+    if report::is_logging() {
+        report::outcome("connect", fd, peer(), &outcome);
+    } else {
+        report::outcome("connect", fd, None, &outcome);
+    }
+}
+
+/// `accept` or `accept4` has returned `fd`. The address that it may have filled in is not looked at: the program says
+/// in advance how much room there is, and what was said is overwritten.
+#[inline]
+pub fn accepted(settings: &Settings, hook: &str, fd: c_int) {
+    let outcome = decide::check(settings, &mut Fd(fd), |fd| {
+        let (_, port) = fd.local()?;
+        let (peer, _) = fd.peer()?;
+        Some(Service { peer, port })
+    });
+    if report::is_logging() {
+        report::outcome(hook, fd, Fd(fd).peer(), &outcome);
+    } else {
+        report::outcome(hook, fd, None, &outcome);
+    }
+}
+
+/// The program is about to set an option of `fd`: what to put back after that.
+#[inline]
+pub fn hold(settings: &Settings, fd: c_int, level: c_int, name: c_int) -> Option<(Opt, u32)> {
+    let opt = kernel::opt(level, name)?;
+    let value = decide::hold(settings, &mut Fd(fd), opt)?;
+    Some((opt, value))
+}
+
+/// The program has set an option of `fd` that `KA_FORCE` puts back.
+#[inline]
+pub fn put_back(fd: c_int, (opt, value): (Opt, u32)) {
+    let _ = Fd(fd).set(opt, value);
+    report::put_back(fd, opt, value);
+}

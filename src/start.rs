@@ -1,0 +1,142 @@
+//! When the library is loaded: the settings are read, once, into memory of its own.
+//!
+//! Programs like nginx overwrite their environment before they open a socket. A hook that is called before this
+//! library's constructor, by that of another one, does the same work.
+
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char, c_int};
+use core::sync::atomic::{AtomicU8, Ordering::*};
+
+use kashim_policy::environment::{Environment, Variable};
+use kashim_policy::settings::{self, Settings};
+use kashim_policy::skip;
+
+use crate::{chain, errno, report};
+
+/// Nothing was done yet.
+const NEW: u8 = 0;
+/// The settings are being read: by another thread, or by the code that a signal handler has interrupted. A hook that
+/// meets this leaves its socket alone, since it must not wait.
+const STARTING: u8 = 1;
+/// The settings are there.
+const READY: u8 = 2;
+/// This process is left alone altogether.
+const LEFT_ALONE: u8 = 3;
+
+static STATE: AtomicU8 = AtomicU8::new(NEW);
+static SETTINGS: Place = Place(UnsafeCell::new(Settings::EMPTY));
+
+struct Place(UnsafeCell<Settings>);
+
+// SAFETY: it is written by the one thread that has taken STATE from NEW to STARTING, and read only after STATE has
+// become READY, from which it never goes back.
+unsafe impl Sync for Place {}
+
+unsafe extern "C" {
+    /// environ(7). Another thread may change it, but none is running that would while libraries are loaded.
+    static mut environ: *const *const c_char;
+}
+
+/// The settings, unless this process is to be left alone.
+#[inline]
+pub fn settings() -> Option<&'static Settings> {
+    match STATE.load(Acquire) {
+        // SAFETY: nobody writes to it any more.
+        READY => Some(unsafe { &*SETTINGS.0.get() }),
+        NEW => start(),
+        _ => None,
+    }
+}
+
+/// The library's constructor.
+pub extern "C" fn when_loaded() {
+    // SAFETY: reading a word that the C library has set, or not yet.
+    if unsafe { environ }.is_null() {
+        // Before glibc 2.32 our constructor may run before libc's. The first hook will find an environment.
+        errno::kept(|_| chain::look_up(false));
+    } else if STATE.load(Acquire) == NEW {
+        start();
+    }
+}
+
+/// Reads the settings.
+#[cold]
+#[inline(never)]
+fn start() -> Option<&'static Settings> {
+    if STATE.compare_exchange(NEW, STARTING, Acquire, Acquire).is_err() {
+        return None;
+    }
+    let works = errno::kept(|_| {
+        // SAFETY: this thread has taken STATE from NEW to STARTING.
+        let settings = unsafe { &mut *SETTINGS.0.get() };
+        read(settings)
+    });
+    STATE.store(if works { READY } else { LEFT_ALONE }, Release);
+    if works { settings() } else { None }
+}
+
+/// Reads the settings, and says whether this process is to be looked after at all.
+fn read(settings: &mut Settings) -> bool {
+    let environment = Environment::from_entries(entries());
+    let executed = auxiliary(libc::AT_EXECFN);
+    let works = !settings::is_disabled(&environment);
+    let skipped = works && skip::is_skipped(executed, environment.get(Variable::Skip));
+    if works {
+        // A program that runs with more rights than its caller writes nothing on the caller's behalf.
+        // SAFETY: getauxval(3) takes a number.
+        let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+        let log = if secure { settings::Log::Off } else { settings::log(&environment).unwrap_or_default() };
+        report::open(log, skip::base_name(executed));
+        settings.read(&environment, report::complaint);
+    }
+    chain::look_up(works && !settings.rules.is_empty());
+    if works {
+        report::loaded(settings, skipped);
+    }
+    works && !skipped
+}
+
+/// Our entries in the environment.
+fn entries() -> impl Iterator<Item = &'static [u8]> {
+    // SAFETY: see its declaration.
+    let mut at = unsafe { environ };
+    core::iter::from_fn(move || {
+        if at.is_null() {
+            return None;
+        }
+        // SAFETY: an array of pointers that ends with a null pointer, which we do not go beyond.
+        let entry = unsafe { at.read() };
+        if entry.is_null() {
+            return None;
+        }
+        // SAFETY: as above, this was not the last.
+        at = unsafe { at.add(1) };
+        Some(entry)
+    })
+    .filter(|&entry| {
+        // Most entries are told by their first letters, so their length need not be found.
+        // SAFETY: it stops at the first byte that differs, so at the latest at the zero that ends the entry.
+        Variable::PREFIX.iter().zip(0..).all(|(&byte, i)| unsafe { entry.add(i).read() } as u8 == byte)
+    })
+    .map(|entry| {
+        // SAFETY: it ends with a zero, and the environment is there as long as we look at it.
+        unsafe { CStr::from_ptr(entry) }.to_bytes()
+    })
+}
+
+/// A string that the kernel gave to the process when it was executed.
+fn auxiliary(kind: libc::c_ulong) -> &'static [u8] {
+    // SAFETY: getauxval(3) takes a number.
+    let at = unsafe { libc::getauxval(kind) } as *const c_char;
+    if at.is_null() {
+        return b"";
+    }
+    // SAFETY: the kernel put it on the stack, with a zero at its end.
+    unsafe { CStr::from_ptr(at) }.to_bytes()
+}
+
+/// The process id.
+pub fn pid() -> c_int {
+    // SAFETY: it takes nothing. Not cached: it changes with fork.
+    unsafe { libc::getpid() }
+}
