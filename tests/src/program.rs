@@ -32,6 +32,14 @@ impl Preload {
     pub const FORCED: Self =
         Self::With(&[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_FORCE", "1")]);
 
+    /// The variables that make it so, as NAME=VALUE.
+    pub fn variables(self) -> Result<Vec<String>> {
+        let Self::With(settings) = self else { return Ok(Vec::new()) };
+        let mut variables = vec![format!("LD_PRELOAD={}", library()?.display())];
+        variables.extend(settings.iter().map(|(name, value)| format!("{name}={value}")));
+        Ok(variables)
+    }
+
     /// What a socket shows that was set up with [`Self::OURS`] or [`Self::FORCED`].
     pub fn ours() -> Keepalive {
         Keepalive::new(77, 11, 5)
@@ -63,6 +71,7 @@ pub struct Program {
     command: Command,
     name: String,
     preload: Preload,
+    environment: bool,
 }
 
 impl Program {
@@ -78,7 +87,7 @@ impl Program {
             .env("LANG", "C.UTF-8")
             .process_group(0)
             .stdin(Stdio::null());
-        Self { command, name, preload: Preload::No }
+        Self { command, name, preload: Preload::No, environment: true }
     }
 
     /// Adds an argument.
@@ -132,6 +141,14 @@ impl Program {
         self
     }
 
+    /// Says that the program arranges by itself that what it starts runs with the library, or without. It is started
+    /// without.
+    pub fn preloads_others(mut self, preload: Preload) -> Self {
+        self.preload = preload;
+        self.environment = false;
+        self
+    }
+
     /// The command itself, for what is not here.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
@@ -139,7 +156,7 @@ impl Program {
 
     /// Starts it.
     pub fn start(mut self) -> Result<Running> {
-        if let Preload::With(settings) = self.preload {
+        if let (true, Preload::With(settings)) = (self.environment, self.preload) {
             self.command.env("LD_PRELOAD", library()?).envs(settings.iter().copied());
         }
         let files = Scratch::new()?;
