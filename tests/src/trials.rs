@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Trial};
-use rustix::process::{Signal, geteuid, getpid};
+use rustix::process::{Signal, WaitOptions, geteuid, getpid, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::processes::descendants;
@@ -126,10 +126,22 @@ fn supervise() -> Result<ExitCode> {
         }
         sleep(Duration::from_millis(10));
     };
-    end(&descendants(getpid().as_raw_nonzero().get())[1..], Signal::TERM);
+    end_all_descendants();
     Ok(match status.code() {
         Some(0) => ExitCode::SUCCESS,
         Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         None => ExitCode::FAILURE,
     })
+}
+
+/// Ends what the tests left running, and what that starts meanwhile, and reaps it.
+fn end_all_descendants() {
+    loop {
+        while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+        let left = descendants(getpid().as_raw_nonzero().get()).split_off(1);
+        if left.is_empty() {
+            return;
+        }
+        end(&left, Signal::TERM);
+    }
 }
