@@ -9,7 +9,7 @@
 //! }
 //!
 //! fn curl() -> Result {
-//!     for (preload, want) in [(Preload::No, Keepalive::new(60, 60, 9)), (Preload::OURS, ours())] {
+//!     for (preload, want) in [(Preload::No, Keepalive::new(60, 60, 9)), (Preload::OURS, Preload::ours())] {
 //!         let server = Listener::bind()?;
 //!         let curl = Program::new("curl").arg(server.url()).preload(preload).start()?;
 //!         let mut connection = server.accept()?;
@@ -41,7 +41,7 @@ pub use processes::{descendants, maps_library};
 pub use program::{Output, Preload, Program, Running};
 pub use scratch::{Scratch, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
-pub use trials::{Need, find_program, is_root, run, trial};
+pub use trials::{Need, find_program, is_root, reason_to_ignore, run, trial};
 pub use wait::{PATIENCE, until, until_within};
 
 /// What a test and nearly everything in the harness returns: any error that can be displayed converts with `?`.

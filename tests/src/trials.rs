@@ -60,8 +60,21 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     env::split_paths(search_path()).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
-/// A test. Where a need is not met, it is ignored with the reason; on CI (a `CI` in the environment that is not
-/// empty) it fails, because there a test that does not run is one that nobody misses.
+/// Why a test with these needs is to be ignored, if it is. What could be installed but is not is an error on CI, because
+/// there a test that does not run is one that nobody misses.
+pub fn reason_to_ignore(needs: &[Need], on_ci: bool) -> Result<Option<String>> {
+    for need in needs {
+        let Some(reason) = need.missing() else { continue };
+        if on_ci && !matches!(need, Need::Kernel(..)) {
+            return Err(format!("{reason}, and CI is set; scripts/test --install installs programs").into());
+        }
+        return Ok(Some(reason));
+    }
+    Ok(None)
+}
+
+/// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is not
+/// empty) it mostly fails then, see [`reason_to_ignore`].
 pub fn trial(
     name: impl Into<String>,
     needs: &[Need],
@@ -69,15 +82,11 @@ pub fn trial(
 ) -> Trial {
     let needs = needs.to_vec();
     Trial::ignorable_test(name, move || {
-        for need in needs {
-            let Some(reason) = need.missing() else { continue };
-            let on_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
-            if on_ci && !matches!(need, Need::Kernel(..)) {
-                return Err(format!("{reason}, and CI is set; scripts/test --install installs it").into());
-            }
-            return Ok(Completion::ignored_with(reason));
+        let on_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
+        match reason_to_ignore(&needs, on_ci)? {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => test().map(|()| Completion::Completed),
         }
-        test().map(|()| Completion::Completed)
     })
 }
 

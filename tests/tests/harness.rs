@@ -4,7 +4,8 @@ use std::net::TcpStream;
 use std::process::{self, ExitCode};
 
 use kashim_tests::{
-    Keepalive, Listener, Need, Preload, Program, Result, library, maps_library, run, sockets_of, trial,
+    Keepalive, Listener, Need, Preload, Program, Result, library, maps_library, reason_to_ignore, run,
+    sockets_of, trial,
 };
 use rustix::net::sockopt;
 
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         ),
         trial("the_library_is_seen_in_a_process", &[], the_library_is_seen_in_a_process),
         trial("the_environment_is_clean", &[], the_environment_is_clean),
+        trial("a_missing_need_is_told", &[], a_missing_need_is_told),
+        trial("nothing_is_left_running", &[Need::Program("setsid")], nothing_is_left_running),
     ])
 }
 
@@ -83,5 +86,38 @@ fn the_environment_is_clean() -> Result {
     let library = format!("LD_PRELOAD={}", library()?.display());
     assert!(preloaded.lines().any(|line| line == library), "{preloaded}");
     assert!(preloaded.lines().any(|line| line == "KA_IDLE=77"), "{preloaded}");
+    Ok(())
+}
+
+fn a_missing_need_is_told() -> Result {
+    let program = [Need::Program("sh"), Need::Program("no-such-program")];
+    assert_eq!(reason_to_ignore(&program[..1], true)?, None);
+    assert_eq!(reason_to_ignore(&program, false)?.as_deref(), Some("needs no-such-program"));
+    assert!(reason_to_ignore(&program, true).is_err());
+    let kernel = [Need::Kernel("a feature of the future", || false)];
+    for on_ci in [false, true] {
+        let reason = reason_to_ignore(&kernel, on_ci)?;
+        assert_eq!(reason.as_deref(), Some("needs a kernel with a feature of the future"));
+    }
+    Ok(())
+}
+
+/// Neither a child in the group, nor one in a session of its own, nor one that does not want to end.
+fn nothing_is_left_running() -> Result {
+    let mut shell = Program::new("sh")
+        .arg("-c")
+        .arg("sleep 600 & echo $!; setsid sleep 601 & echo $!; trap '' TERM; echo $$; while :; do sleep 602; done")
+        .start()?;
+    let pids = shell.until("three processes", |shell| {
+        let output = String::from_utf8(shell.stdout())?;
+        let pids: Vec<i32> = output.lines().flat_map(str::parse).collect();
+        Ok((pids.len() == 3 && output.ends_with('\n')).then_some(pids))
+    })?;
+    drop(shell);
+    for pid in pids {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{name} is still there: {stat}");
+    }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Server programs, first without the library and then with it: what the kernel has for the connections that they
 //! accept, and for those that they make to the servers behind them.
 
+use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::OnceLock;
@@ -10,7 +12,7 @@ use std::sync::OnceLock;
 use kashim_tests::servers::{MariaDbData, Nginx, PostgresData, Redis, Ssh};
 use kashim_tests::{
     Keepalive, Listener, Need, PATIENCE, Preload, Program, Result, Running, Scratch, Socket, free_port,
-    maps_library, program_file, read_line, read_request, run, trial,
+    is_root, maps_library, program_file, read_line, read_request, run, trial,
 };
 
 fn main() -> ExitCode {
@@ -142,6 +144,10 @@ fn nginx() -> Result {
         let back = nginx.server.expect(|socket| socket.peer_port() == upstream.port(), keepalive)?;
         assert_eq!(front.pid, back.pid);
         assert_ne!(front.pid, nginx.server.pid(), "connections are the worker's");
+        if is_root() {
+            let worker = fs::metadata(format!("/proc/{}", front.pid))?.uid();
+            assert_ne!(worker, 0, "the worker has another user");
+        }
         write!(behind, "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\npage\n")?;
         drop(behind);
         assert!(read_request(&mut client)?.starts_with("HTTP/1.1 200 OK\r\n"));
