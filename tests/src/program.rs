@@ -338,7 +338,7 @@ impl Drop for Running {
 
 /// Asks processes to end, and kills those that have not done so after a while.
 pub(crate) fn end(pids: &[i32], first: Signal) {
-    const LONG_ENOUGH: Duration = Duration::from_secs(5);
+    const LONG_ENOUGH: Duration = Duration::from_secs(3);
     let signal = |pid: i32, signal| Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
     for &pid in pids {
         signal(pid, first);

@@ -329,7 +329,12 @@ fn node_agent(cases: &[Case]) -> Result {
 }
 
 fn node_fetch() -> Result {
-    for (preload, keepalive) in [(Preload::No, NODE_FETCH), (Preload::OURS, NODE_FETCH)] {
+    // Since node 20 fetch sets its own; before that it set nothing.
+    let version = String::from_utf8(Program::new("node").args(["-p", "process.version"]).succeed()?)?;
+    let major: u32 = version.trim_start_matches('v').split('.').next().unwrap_or_default().parse()?;
+    let cases =
+        if major < 20 { touched_by_us() } else { [(Preload::No, NODE_FETCH), (Preload::OURS, NODE_FETCH)] };
+    for (preload, keepalive) in cases {
         let listener = Listener::bind()?;
         let mut node = node_client("fetch", &listener.port().to_string()).preload(preload).start()?;
         let mut connection = listener.accept()?;
