@@ -42,7 +42,7 @@ pub use processes::{descendants, maps_library};
 pub use program::{Output, Preload, Program, Running};
 pub use scratch::{Scratch, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
-pub use steps::{Steps, both, each, fixture};
+pub use steps::{Steps, both, both_with, each, fixture};
 pub use trials::{Need, find_program, is_root, reason_to_ignore, run, trial};
 pub use wait::{PATIENCE, until, until_within};
 

@@ -64,7 +64,7 @@ impl Steps {
         self
     }
 
-    /// Runs it by another program, which gets this before it. The library is not preloaded for that one.
+    /// Runs it by another program, which gets this before it, and has to see to the library by itself.
     pub fn under(mut self, before: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.before = before.into_iter().map(Into::into).collect();
         self
@@ -94,10 +94,11 @@ impl Steps {
         if !executes && self.before.is_empty() {
             return Ok(program.preload(self.preload));
         }
-        let prefix = if executes { "LATER_" } else { "" };
-        for variable in self.preload.variables()? {
-            let (name, value) = variable.split_once('=').ok_or("not a variable")?;
-            program = program.env(format!("{prefix}{name}"), value);
+        if executes {
+            for variable in self.preload.variables()? {
+                let (name, value) = variable.split_once('=').ok_or("not a variable")?;
+                program = program.env(format!("LATER_{name}"), value);
+            }
         }
         Ok(program.preloads_others(self.preload))
     }
@@ -163,8 +164,9 @@ pub fn both(script: &str) -> Result {
     both_with(Preload::OURS, script)
 }
 
-/// Runs a script without the library and with it. What is not said to differ has to be the same.
-fn both_with(preload: Preload, script: &str) -> Result {
+/// Runs a script without the library and with it. What is not said to differ has to be the same, and nothing is written
+/// to standard error.
+pub fn both_with(preload: Preload, script: &str) -> Result {
     let without = results(&Steps::new(Preload::No, script)?.run()?)?;
     let steps = Steps::new(preload, script)?;
     let output = steps.run()?;
