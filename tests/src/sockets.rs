@@ -148,7 +148,10 @@ impl Socket {
 pub fn sockets_of(pid: i32) -> Vec<Socket> {
     let mut sockets = Vec::new();
     for pid in descendants(pid) {
-        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        // All of the names first: every copy is a descriptor more, if the process is this one.
+        let entries: Vec<_> =
+            fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().collect();
+        for entry in entries {
             let is_socket =
                 fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
             let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
