@@ -161,21 +161,23 @@ fn results(output: &Output) -> Result<Vec<String>> {
 
 /// Runs a script without the library and with [`Preload::OURS`].
 pub fn both(script: &str) -> Result {
-    both_with(Preload::OURS, script)
+    both_with(Preload::OURS, &[], script)
 }
 
-/// Runs a script without the library and with it. What is not said to differ has to be the same, and nothing is written
-/// to standard error.
-pub fn both_with(preload: Preload, script: &str) -> Result {
+/// Runs a script without the library and with it and these variables. What is not said to differ has to be the same,
+/// and nothing is written to standard error.
+pub fn both_with(preload: Preload, environment: &[(&str, &str)], script: &str) -> Result {
     let without = results(&Steps::new(Preload::No, script)?.run()?)?;
-    let steps = Steps::new(preload, script)?;
+    let mut steps = Steps::new(preload, script)?;
+    for (name, value) in environment {
+        steps = steps.env(name, value);
+    }
     let output = steps.run()?;
     let with = results(&output)?;
     for ((step, without), with) in steps.steps.iter().zip(without).zip(with) {
         if step.want.is_none() && without != with {
-            return Err(
-                format!("step {:?} gave {without:?} without the library, {with:?} with", step.text).into()
-            );
+            let text = &step.text;
+            return Err(format!("step {text:?} gave {without:?} without the library, {with:?} with").into());
         }
     }
     if !output.stderr.is_empty() {
