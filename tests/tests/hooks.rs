@@ -22,16 +22,20 @@ fn main() -> ExitCode {
         trial("the_programs_own_settings_win", &[CC], || each(OWN_SETTINGS, |script| both(script))),
         trial("force_wins", &[CC], || {
             each(FORCED, |(script, mptcp)| {
-                if *mptcp && !made("inet stream mptcp") { Ok(()) } else { both_with(Preload::FORCED, script) }
+                if *mptcp && !made("inet stream mptcp") {
+                    Ok(())
+                } else {
+                    both_with(Preload::FORCED, &[], script)
+                }
             })
         }),
         trial("errors_are_the_kernels", &[CC], || each(ERRORS, |script| both(script))),
         trial("errors_are_the_kernels_when_forced", &[CC], || {
-            each(ERRORS, |script| both_with(Preload::FORCED, script))
+            each(ERRORS, |script| both_with(Preload::FORCED, &[], script))
         }),
         trial("a_filter_that_refuses_options", &[CC], || each(REFUSED, |script| both(script))),
         trial("namespaces_with_other_defaults", &[CC, Need::Root], || {
-            each(NAMESPACES, |&(settings, script)| both_with(Preload::With(settings), script))
+            each(NAMESPACES, |&(settings, script)| both_with(Preload::With(settings), &[], script))
         }),
         trial("the_chain_is_kept", &[CC], the_chain_is_kept),
         trial("as_another_process_sees_it", &[CC], as_another_process_sees_it),
