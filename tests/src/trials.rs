@@ -66,7 +66,10 @@ pub fn reason_to_ignore(needs: &[Need], on_ci: bool) -> Result<Option<String>> {
     for need in needs {
         let Some(reason) = need.missing() else { continue };
         if on_ci && !matches!(need, Need::Kernel(..)) {
-            return Err(format!("{reason}; with CI set that is a failure (scripts/test --install installs it)").into());
+            return Err(format!(
+                "{reason}; with CI set that is a failure (scripts/test --install installs it)"
+            )
+            .into());
         }
         return Ok(Some(reason));
     }
