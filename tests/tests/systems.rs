@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         add("only_the_preload_in_the_environment", only_the_preload_in_the_environment);
         add("plugin", plugin);
         if system != MUSL {
+            add("any_program", any_program);
             add("no_dlsym_in_the_process", no_dlsym_in_the_process);
         }
         if system == DEBIAN_11 {
@@ -193,7 +194,7 @@ fn expect(mut program: Running, expected: &[(&str, Keepalive)]) -> Result<Runnin
     for (way, keepalive) in expected {
         let fd = output
             .lines()
-            .find_map(|line| line.strip_prefix(way)?.strip_prefix(' ')?.parse().ok())
+            .find_map(|line| line.strip_prefix(way)?.strip_prefix(' ')?.split(' ').next()?.parse().ok())
             .ok_or_else(|| format!("no {way:?} in {output:?}"))?;
         program
             .expect(|socket| socket.fd == fd, *keepalive)
@@ -269,6 +270,15 @@ fn log(system: System) -> Result {
     }
     // Every call goes the ordinary way.
     if stderr.contains("straight to the kernel") { Err(stderr.into()) } else { Ok(()) }
+}
+
+/// The smallest there is, linked with the C library alone.
+fn any_program(system: System) -> Result {
+    let output =
+        system.program(Path::new("/bin/true"))?.preload(Preload::OURS).env("KA_LOG", "stderr").run()?;
+    let said = output.stderr.lines().last().unwrap_or_default().to_owned();
+    output.success()?;
+    if said.starts_with("kashim: true[") && said.contains("] loaded ") { Ok(()) } else { Err(said.into()) }
 }
 
 fn cancelled(system: System, call: &str) -> Result {
