@@ -11,6 +11,9 @@ fn main() {
         "-Wl,-z,relro,-z,now,-z,noexecstack",
         // A reference that the loader would have to patch in the code is a mistake here.
         "-Wl,-z,text",
+        // The precompiled core refers to it in a debug build. Nothing here catches a panic, and unwinders take null
+        // for that.
+        "-Wl,--defsym=rust_eh_personality=0",
         // GNU ld comes with every gcc; the one that rustc brings along on some systems makes twice the mappings.
         "-fuse-ld=bfd",
         // One mapping for headers, constants and code instead of three: each costs time when a process starts.

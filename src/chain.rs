@@ -14,7 +14,8 @@ use once_cell::race::OnceNonZeroUsize;
 
 use crate::weak;
 
-/// Set if the process has neither `dlsym` nor `_dl_sym`, so that calls go straight to the kernel.
+/// Set if a next function was not found, so that calls go straight to the kernel: the process has neither `dlsym` nor
+/// `_dl_sym`, or the library was not preloaded but opened by the program.
 static UNCHAINED: AtomicBool = AtomicBool::new(false);
 
 /// Whether some call goes straight to the kernel, past other preloaded libraries and thread cancellation.
@@ -23,7 +24,9 @@ pub fn is_broken() -> bool {
 }
 
 /// The address of the next `name` after this library, or else that of `otherwise`.
-fn next(name: &CStr, otherwise: usize) -> NonZeroUsize {
+#[cold]
+#[inline(never)]
+fn next(place: &OnceNonZeroUsize, name: &CStr, otherwise: usize) -> NonZeroUsize {
     let found = if let Some(dlsym) = weak::dlsym() {
         // SAFETY: dlsym(3) with a valid name. It finds out from its return address who asks, so this must not be a
         // tail call, and is none: the result is looked at.
@@ -34,10 +37,12 @@ fn next(name: &CStr, otherwise: usize) -> NonZeroUsize {
     } else {
         core::ptr::null_mut()
     };
-    NonZeroUsize::new(found as usize).unwrap_or_else(|| {
-        UNCHAINED.store(true, Ordering::Relaxed);
-        // SAFETY: it is the address of a function of ours.
-        unsafe { NonZeroUsize::new_unchecked(otherwise) }
+    place.get_or_init(|| {
+        NonZeroUsize::new(found as usize).unwrap_or_else(|| {
+            UNCHAINED.store(true, Ordering::Relaxed);
+            // SAFETY: it is the address of a function of ours.
+            unsafe { NonZeroUsize::new_unchecked(otherwise) }
+        })
     })
 }
 
@@ -52,10 +57,11 @@ macro_rules! chain {
             /// The address of the next function of this name.
             #[inline]
             pub fn look_up() -> NonZeroUsize {
-                NEXT.get_or_init(#[cold] || {
+                NEXT.get().unwrap_or_else(|| {
                     let name = concat!(stringify!($name), "\0").as_bytes();
                     // SAFETY: it ends with a zero, and there is none in the name of a function.
-                    next(unsafe { CStr::from_bytes_with_nul_unchecked(name) }, straight as *const () as usize)
+                    let name = unsafe { CStr::from_bytes_with_nul_unchecked(name) };
+                    next(&NEXT, name, straight as *const () as usize)
                 })
             }
 
@@ -94,22 +100,14 @@ chain! {
     setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: socklen_t) = SYS_setsockopt;
     /// getsockopt(2)
     getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut socklen_t) = SYS_getsockopt;
-    /// getsockname(2)
-    getsockname(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) = SYS_getsockname;
-    /// getpeername(2)
-    getpeername(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) = SYS_getpeername;
 }
 
-/// Looks up what every process needs. `getsockname` and `getpeername` are only for rules.
-pub fn look_up(rules: bool) {
+/// Looks up all of them.
+pub fn look_up() {
     socket::look_up();
     connect::look_up();
     accept::look_up();
     accept4::look_up();
     setsockopt::look_up();
     getsockopt::look_up();
-    if rules {
-        getsockname::look_up();
-        getpeername::look_up();
-    }
 }

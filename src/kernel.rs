@@ -1,6 +1,6 @@
 //! A socket as the kernel shows it.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_long};
 use core::mem::{size_of, zeroed};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
@@ -50,9 +50,9 @@ impl Socket for Fd {
         let fd = unsafe { chain::socket::call(AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
         if fd >= 0 {
             let mut untouched = Fd(fd);
-            for field in Field::ALL {
+            for &field in &Field::KEEPALIVE {
                 if let Ok(value) = untouched.get(Opt::Value(field)) {
-                    *defaults.place(field) = value;
+                    defaults.put(field, value);
                 }
             }
             // SAFETY: the descriptor is ours. Not `close`, which is a cancellation point.
@@ -69,51 +69,41 @@ fn level_and_name(opt: Opt) -> (c_int, c_int) {
         Opt::Value(Field::Idle) => (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
         Opt::Value(Field::Interval) => (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
         Opt::Value(Field::Count) => (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
-        Opt::UserTimeout => (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
+        Opt::Value(Field::UserTimeout) => (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
     }
 }
 
 /// The option with this level and name, if it is one that matters here.
 pub fn opt(level: c_int, name: c_int) -> Option<Opt> {
-    Some(match (level, name) {
-        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => Opt::KeepAlive,
-        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => Opt::Value(Field::Idle),
-        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => Opt::Value(Field::Interval),
-        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => Opt::Value(Field::Count),
-        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => Opt::UserTimeout,
-        _ => return None,
-    })
+    const OPTIONS: [Opt; 5] = [
+        Opt::KeepAlive,
+        Opt::Value(Field::Idle),
+        Opt::Value(Field::Interval),
+        Opt::Value(Field::Count),
+        Opt::Value(Field::UserTimeout),
+    ];
+    OPTIONS.iter().copied().find(|&opt| level_and_name(opt) == (level, name))
 }
 
 /// The network namespace's defaults, once they were read.
-static NAMESPACE: Cached = Cached {
-    known: AtomicBool::new(false),
-    idle: AtomicU32::new(0),
-    interval: AtomicU32::new(0),
-    count: AtomicU32::new(0),
-};
+static NAMESPACE: Cached = Cached { known: AtomicBool::new(false), values: [const { AtomicU32::new(0) }; 4] };
 
 struct Cached {
     known: AtomicBool,
-    idle: AtomicU32,
-    interval: AtomicU32,
-    count: AtomicU32,
+    values: [AtomicU32; 4],
 }
 
 impl Cached {
+    #[inline(never)]
     fn get(&self) -> Option<Defaults> {
         // Acquire: the numbers were written before this was.
-        self.known.load(Acquire).then(|| PerField {
-            idle: self.idle.load(Relaxed),
-            interval: self.interval.load(Relaxed),
-            count: self.count.load(Relaxed),
-        })
+        self.known.load(Acquire).then(|| PerField(self.values.each_ref().map(|value| value.load(Relaxed))))
     }
 
     fn put(&self, defaults: &Defaults) {
-        self.idle.store(defaults.idle, Relaxed);
-        self.interval.store(defaults.interval, Relaxed);
-        self.count.store(defaults.count, Relaxed);
+        for (place, &value) in self.values.iter().zip(&defaults.0) {
+            place.store(value, Relaxed);
+        }
         self.known.store(true, Release);
     }
 }
@@ -163,26 +153,25 @@ pub unsafe fn is_internet(address: *const sockaddr, length: socklen_t) -> bool {
 impl Fd {
     /// The address and port at this end.
     pub fn local(&self) -> Option<(IpAddr, u16)> {
-        self.end(|a, l| {
-            // SAFETY: both point to variables of ours.
-            unsafe { chain::getsockname::call(self.0, a, l) }
-        })
+        self.end(libc::SYS_getsockname)
     }
 
     /// The address and port at the other end.
     pub fn peer(&self) -> Option<(IpAddr, u16)> {
-        self.end(|a, l| {
-            // SAFETY: both point to variables of ours.
-            unsafe { chain::getpeername::call(self.0, a, l) }
-        })
+        self.end(libc::SYS_getpeername)
     }
 
-    fn end(&self, ask: impl FnOnce(*mut sockaddr, *mut socklen_t) -> c_int) -> Option<(IpAddr, u16)> {
+    /// Asks the kernel itself: a library that makes up addresses for the program makes them up for it, not for us.
+    fn end(&self, call: c_long) -> Option<(IpAddr, u16)> {
         // SAFETY: all zeroes are an address of no family.
         let mut address = unsafe { zeroed::<sockaddr_storage>() };
         let mut length = size_of::<sockaddr_storage>() as socklen_t;
         let at = (&raw mut address).cast::<sockaddr>();
-        // SAFETY: no more than the variable is read.
-        (ask(at, &raw mut length) == 0).then(|| unsafe { internet(at, length.min(128)) })?
+        // SAFETY: both point to variables of ours of the size that is said.
+        if unsafe { libc::syscall(call, self.0, at, &raw mut length) } != 0 {
+            return None;
+        }
+        // SAFETY: an internet address is shorter than the variable.
+        unsafe { internet(at, length) }
     }
 }

@@ -14,7 +14,6 @@ mod chain;
 mod errno;
 mod hooks;
 mod kernel;
-mod line;
 mod output;
 mod report;
 mod sockets;

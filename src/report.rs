@@ -11,14 +11,12 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
 use kashim_policy::complaint::Complaint;
 use kashim_policy::decide::{Opt, Outcome, Written};
+use kashim_policy::line::Line;
 use kashim_policy::settings::{Log, MAX_LOG_PATH, Settings};
-use kashim_policy::text::{address, escaped, number, strings};
 use kashim_policy::{describe, hazard};
 
 use crate::chain;
-use crate::line::Line;
 use crate::output::{self, Stderr};
-use crate::start::pid;
 
 /// Nothing is ever said.
 const SILENT: u8 = 0;
@@ -37,9 +35,15 @@ static REPORT: Place = Place(UnsafeCell::new(Report {
     name: Line::EMPTY,
     stderr: None,
     path: [0; MAX_LOG_PATH + 1],
-    pending: Line::EMPTY,
+    pending: [0; ROOM],
+    pending_length: 0,
     overflown: false,
 }));
+
+/// Room for complaints. Less than PIPE_BUF, so that one write does not block.
+const ROOM: usize = 2048;
+/// Said when there are too many of them.
+const MORE: &[u8] = b"kashim: error: more settings are wrong; KA_LOG=stderr shows them all\n";
 
 struct Place(UnsafeCell<Report>);
 
@@ -48,15 +52,26 @@ unsafe impl Sync for Place {}
 
 struct Report {
     /// The base name of what was executed. A copy: programs overwrite the strings on their stack.
-    name: Line<48>,
+    name: Line,
     /// What stood on descriptor 2 when the library was loaded, if it may be written to.
     stderr: Option<Stderr>,
     /// The log file's path, with a zero at its end.
     path: [u8; MAX_LOG_PATH + 1],
-    /// Complaints, a line each. Less than PIPE_BUF, so that one write does not block.
-    pending: Line<2048>,
+    /// Complaints, a line each.
+    pending: [u8; ROOM],
+    pending_length: usize,
     /// There were more complaints than fit.
     overflown: bool,
+}
+
+impl Report {
+    fn keep(&mut self, text: &[u8]) {
+        let rest = self.pending.get_mut(self.pending_length..).unwrap_or_default();
+        for (place, &byte) in rest.iter_mut().zip(text) {
+            *place = byte;
+        }
+        self.pending_length += text.len();
+    }
 }
 
 fn report() -> &'static Report {
@@ -79,7 +94,7 @@ pub fn open(log: Log, name: &[u8]) {
             FILE
         }
     };
-    report.name.append(name);
+    report.name.bytes(name);
     if target == STDERR {
         report.stderr = Stderr::now();
     }
@@ -93,23 +108,22 @@ pub fn complaint(complaint: &Complaint) {
     if target == SILENT {
         return;
     }
-    let mut line = Line::<512>::EMPTY;
+    let mut line = Line::EMPTY;
     complaint.write(&mut line);
     line.end();
     if target != COMPLAINTS {
-        return emit(line.text());
+        return emit(line.as_bytes());
     }
     // SAFETY: as in `open`.
     let report = unsafe { &mut *REPORT.0.get() };
     if report.stderr.is_none() {
         report.stderr = Stderr::now();
     }
-    const MORE: &str = "kashim: error: more settings are wrong; KA_LOG=stderr shows them all\n";
-    if report.pending.has_room(line.text().len() + MORE.len()) {
-        report.pending.append(line.text());
+    if report.pending_length + line.as_bytes().len() + MORE.len() <= ROOM {
+        report.keep(line.as_bytes());
     } else if !report.overflown {
         report.overflown = true;
-        report.pending.append(MORE.as_bytes());
+        report.keep(MORE);
     }
     PENDING.store(true, Relaxed);
 }
@@ -119,31 +133,33 @@ pub fn loaded(settings: &Settings, skipped: bool) {
     if !is_logging() {
         return;
     }
-    hazard::each(settings, |rule, hazard| {
-        let mut line = Line::<512>::EMPTY;
-        strings(&mut line, &["kashim: warning: "]);
+    hazard::each(settings, &mut |rule, hazard| {
+        let mut line = Line::EMPTY;
+        line.text("kashim: warning: ");
         if let Some(n) = rule {
-            strings(&mut line, &["KA_RULES rule "]);
-            number(&mut line, n);
-            strings(&mut line, &[": "]);
+            line.text("KA_RULES rule ");
+            line.number(n);
+            line.text(": ");
         }
         hazard.write(&mut line);
         line.end();
-        emit(line.text());
+        emit(line.as_bytes());
     });
     let mut line = begin();
     let out = &mut line;
     if skipped {
-        strings(out, &["left alone: named in KA_SKIP"]);
+        out.text("left alone: named in KA_SKIP");
     } else {
-        strings(out, &["loaded ", env!("CARGO_PKG_VERSION"), ": "]);
+        out.text("loaded ");
+        out.text(env!("CARGO_PKG_VERSION"));
+        out.text(": ");
         describe::settings(out, settings);
     }
     if chain::is_broken() {
-        strings(out, &["; no dlsym here, so calls go straight to the kernel"]);
+        out.text("; no next function was found, so calls go straight to the kernel");
     }
     line.end();
-    emit(line.text());
+    emit(line.as_bytes());
 }
 
 /// Whether each socket is logged.
@@ -159,7 +175,8 @@ pub fn outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Out
         log_outcome(hook, fd, peer, outcome);
     } else if PENDING.load(Relaxed) && matches!(outcome, Outcome::Written(_)) && PENDING.swap(false, Relaxed)
     {
-        to_stderr(report().pending.text());
+        let report = report();
+        to_stderr(report.pending.get(..report.pending_length).unwrap_or_default());
     }
 }
 
@@ -170,21 +187,22 @@ pub fn put_back(fd: c_int, opt: Opt, value: u32) {
         let mut written = Written::default();
         match opt {
             Opt::KeepAlive => written.keepalive = Some(value != 0),
-            Opt::Value(field) => *written.fields.place(field) = Some(value),
-            Opt::UserTimeout => written.user_timeout = Some(value),
+            Opt::Value(field) => written.fields.put(field, Some(value)),
         }
         log_outcome("setsockopt", fd, None, &Outcome::Written(written));
     }
 }
 
 /// `kashim: NAME[PID] `
-fn begin() -> Line<512> {
+#[inline(never)]
+fn begin() -> Line {
     let mut line = Line::EMPTY;
-    strings(&mut line, &["kashim: "]);
-    escaped(&mut line, report().name.text());
-    strings(&mut line, &["["]);
-    number(&mut line, pid() as u32);
-    strings(&mut line, &["] "]);
+    line.text("kashim: ");
+    line.escaped(report().name.as_bytes());
+    line.text("[");
+    // SAFETY: it takes nothing. Not remembered: it changes with fork.
+    line.number(unsafe { libc::syscall(libc::SYS_getpid) } as u32);
+    line.text("] ");
     line
 }
 
@@ -193,16 +211,17 @@ fn begin() -> Line<512> {
 fn log_outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
     let mut line = begin();
     let out = &mut line;
-    strings(out, &[hook, " fd "]);
-    number(out, fd as u32);
+    out.text(hook);
+    out.text(" fd ");
+    out.number(fd as u32);
     if let Some((ip, port)) = peer {
-        strings(out, &[if hook == "connect" { " to " } else { " from " }]);
-        address(out, ip, port);
+        out.text(if hook == "connect" { " to " } else { " from " });
+        out.address(ip, port);
     }
-    strings(out, &[": "]);
+    out.text(": ");
     describe::outcome(out, outcome);
     line.end();
-    emit(line.text());
+    emit(line.as_bytes());
 }
 
 /// Writes lines to where the log goes.

@@ -37,28 +37,25 @@ pub unsafe fn connected(settings: &Settings, fd: c_int, address: *const sockaddr
     }
     // SAFETY: as above.
     let peer = || unsafe { kernel::internet(address, length) };
-    let outcome = decide::check(settings, &mut Fd(fd), |_| peer().map(|(peer, port)| Service { peer, port }));
-    if report::is_logging() {
-        report::outcome("connect", fd, peer(), &outcome);
-    } else {
-        report::outcome("connect", fd, None, &outcome);
-    }
+    let outcome = decide::check(settings, &mut Fd(fd), &mut |_| {
+        let (peer, port) = peer()?;
+        Some(Service { peer, port })
+    });
+    let logged = if report::is_logging() { peer() } else { None };
+    report::outcome("connect", fd, logged, &outcome);
 }
 
 /// `accept` or `accept4` has returned `fd`. The address that it may have filled in is not looked at: the program says
 /// in advance how much room there is, and what was said is overwritten.
-#[inline]
+#[inline(never)]
 pub fn accepted(settings: &Settings, hook: &str, fd: c_int) {
-    let outcome = decide::check(settings, &mut Fd(fd), |fd| {
+    let outcome = decide::check(settings, &mut Fd(fd), &mut |fd| {
         let (_, port) = fd.local()?;
         let (peer, _) = fd.peer()?;
         Some(Service { peer, port })
     });
-    if report::is_logging() {
-        report::outcome(hook, fd, Fd(fd).peer(), &outcome);
-    } else {
-        report::outcome(hook, fd, None, &outcome);
-    }
+    let logged = if report::is_logging() { Fd(fd).peer() } else { None };
+    report::outcome(hook, fd, logged, &outcome);
 }
 
 /// The program is about to set an option of `fd`: what to put back after that.

@@ -4,7 +4,7 @@
 //! library's constructor, by that of another one, does the same work.
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicU8, Ordering::*};
 
 use kashim_policy::environment::{Environment, Variable};
@@ -53,7 +53,7 @@ pub extern "C" fn when_loaded() {
     // SAFETY: reading a word that the C library has set, or not yet.
     if unsafe { environ }.is_null() {
         // Before glibc 2.32 our constructor may run before libc's. The first hook will find an environment.
-        errno::kept(|_| chain::look_up(false));
+        errno::kept(|_| chain::look_up());
     } else if STATE.load(Acquire) == NEW {
         start();
     }
@@ -87,9 +87,9 @@ fn read(settings: &mut Settings) -> bool {
         let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
         let log = if secure { settings::Log::Off } else { settings::log(&environment).unwrap_or_default() };
         report::open(log, skip::base_name(executed));
-        settings.read(&environment, report::complaint);
+        settings.read(&environment, &mut report::complaint);
     }
-    chain::look_up(works && !settings.rules.is_empty());
+    chain::look_up();
     if works {
         report::loaded(settings, skipped);
     }
@@ -133,10 +133,4 @@ fn auxiliary(kind: libc::c_ulong) -> &'static [u8] {
     }
     // SAFETY: the kernel put it on the stack, with a zero at its end.
     unsafe { CStr::from_ptr(at) }.to_bytes()
-}
-
-/// The process id.
-pub fn pid() -> c_int {
-    // SAFETY: it takes nothing. Not cached: it changes with fork.
-    unsafe { libc::getpid() }
 }

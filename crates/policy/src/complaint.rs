@@ -1,18 +1,43 @@
 //! What is said about a setting that cannot be used.
 
-use core::fmt::Write;
-
 use crate::environment::Variable;
-use crate::text::{number, quoted, strings};
+use crate::line::Line;
 use crate::value::Problem;
+use crate::values::{DEFAULT_INTERVAL, Values};
 
-/// What is used in place of a bad value.
+/// What would have been accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
+pub enum Accepted {
+    /// As a value of this variable.
+    Value(Variable),
+    /// As what a rule is for.
+    Match,
+    /// As what a rule does.
+    Actions,
+    /// As the number of rules.
+    Rules,
+}
+
+impl Accepted {
     /// In words.
-    Words(&'static str),
-    /// A number.
-    Number(u32),
+    pub fn text(self) -> &'static str {
+        match self {
+            Accepted::Value(Variable::Idle | Variable::Interval) => {
+                "1 to 32767 seconds (300, 90s, 5m, 9h) or system"
+            }
+            Accepted::Value(Variable::Count) => "1 to 127 or system",
+            Accepted::Value(Variable::UserTimeout) => "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
+            Accepted::Value(Variable::Force | Variable::Disable) => "0, 1, no, yes, off, on, false, true",
+            Accepted::Value(Variable::Log) => "off, stderr or an absolute path of at most 4095 bytes",
+            Accepted::Value(Variable::Skip) => "base names of programs with : between",
+            Accepted::Value(Variable::Rules) => "rules with ; between",
+            Accepted::Match => {
+                "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone"
+            }
+            Accepted::Actions => "off, or idle= interval= count= user-timeout=, each once",
+            Accepted::Rules => "64 rules",
+        }
+    }
 }
 
 /// One bad setting.
@@ -27,31 +52,55 @@ pub struct Complaint<'a> {
     /// What is wrong with it.
     pub problem: Problem,
     /// What would have been accepted.
-    pub accepted: &'static str,
-    /// What is used instead.
-    pub instead: Instead,
+    pub accepted: Accepted,
+    /// What the settings are without it, as far as they were read.
+    pub plain: Values,
 }
 
 impl Complaint<'_> {
     /// Writes the complaint as one line without its end:
     /// `kashim: error: KA_IDLE="5 m": has a blank inside; accepted: ...; using 60`.
-    pub fn write(&self, out: &mut dyn Write) {
-        strings(out, &["kashim: error: ", self.variable.name()]);
+    pub fn write(&self, out: &mut Line) {
+        out.text("kashim: error: ");
+        out.text(self.variable.name());
         if let Some(n) = self.rule {
-            strings(out, &[" rule "]);
-            number(out, n);
-            strings(out, &[" "]);
+            out.text(" rule ");
+            out.number(n);
+            out.text(" ");
         } else {
-            strings(out, &["="]);
+            out.text("=");
         }
-        quoted(out, self.value);
-        strings(out, &[": ", self.problem.text(), "; accepted: ", self.accepted, "; "]);
-        match self.instead {
-            Instead::Words(words) => strings(out, &[words]),
-            Instead::Number(n) => {
-                strings(out, &["using "]);
-                number(out, n);
-            }
+        out.quoted(self.value);
+        out.text(": ");
+        out.text(self.problem.text());
+        out.text("; accepted: ");
+        out.text(self.accepted.text());
+        out.text("; ");
+        self.instead(out);
+    }
+
+    /// What is used in place of the bad value.
+    fn instead(&self, out: &mut Line) {
+        let default = Values::DEFAULT;
+        let using = match self.variable {
+            Variable::Idle => default.idle.map(|n| n.get().into()),
+            Variable::Interval => self.plain.idle.map(|n| DEFAULT_INTERVAL.min(n.get().into())),
+            Variable::Count => default.count.map(|n| n.get().into()),
+            _ => None,
+        };
+        let words = match self.variable {
+            Variable::Rules if self.problem == Problem::TooManyRules => "this rule and all behind it skipped",
+            Variable::Rules => "rule skipped",
+            Variable::Skip => "using the other names",
+            Variable::Log => "using complaints about bad settings only, on stderr",
+            Variable::Interval if using.is_none() => "using 15, or the kernel's idle if that is less",
+            Variable::UserTimeout => "using off",
+            Variable::Force => "using 0",
+            _ => "using ",
+        };
+        out.text(words);
+        if let Some(n) = using {
+            out.number(n);
         }
     }
 }

@@ -13,10 +13,8 @@ use crate::values::{Defaults, Field, PerField, Target, Values};
 pub enum Opt {
     /// SO_KEEPALIVE, 0 or 1.
     KeepAlive,
-    /// TCP_KEEPIDLE, TCP_KEEPINTVL or TCP_KEEPCNT.
+    /// TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT or TCP_USER_TIMEOUT.
     Value(Field),
-    /// TCP_USER_TIMEOUT in milliseconds.
-    UserTimeout,
 }
 
 /// A number as in errno(3).
@@ -39,10 +37,8 @@ pub trait Socket {
 pub struct Written {
     /// SO_KEEPALIVE.
     pub keepalive: Option<bool>,
-    /// Idle and interval in seconds, count.
+    /// The numbers.
     pub fields: PerField<Option<u32>>,
-    /// TCP_USER_TIMEOUT in milliseconds.
-    pub user_timeout: Option<u32>,
     /// What the system said to the first option that it refused.
     pub refused: Option<Errno>,
 }
@@ -90,16 +86,28 @@ pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
     if let Err(errno) = write.keepalive(true) {
         return Outcome::LeftAlone(Why::Refused(errno));
     }
-    // Nobody has touched it yet, so where a value of ours leans on the kernel's it shows that itself.
-    let mut kernel = known(write.socket);
-    let leans_on = settings.plain.leans_on();
-    for field in Field::ALL.into_iter().filter(|&f| leans_on.of(f)) {
-        if let Ok(value) = write.socket.get(Opt::Value(field)) {
-            *kernel.place(field) = value;
+    let kernel =
+        if settings.leans_on_kernel { as_untouched(write.socket, &settings.plain) } else { Defaults::LINUX };
+    let target = settings.plain.resolve(&kernel);
+    for &field in &Field::ALL {
+        if let Some(value) = target.of(field) {
+            write.field(field, value.get());
         }
     }
-    write.target(&settings.plain.resolve(&kernel));
     write.outcome()
+}
+
+/// The namespace's defaults as a socket shows them that nobody has touched, as far as the values leave them to it.
+#[cold]
+fn as_untouched(socket: &mut impl Socket, values: &Values) -> Defaults {
+    let mut defaults = Defaults::LINUX;
+    let target = values.resolve(&defaults);
+    for &field in Field::KEEPALIVE.iter().filter(|&&field| target.of(field).is_none()) {
+        if let Ok(value) = socket.get(Opt::Value(field)) {
+            defaults.put(field, value);
+        }
+    }
+    defaults
 }
 
 /// A socket that was just connected or accepted. `service` tells who is at its ends; it is asked only if there are
@@ -107,17 +115,19 @@ pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
 pub fn check<S: Socket>(
     settings: &Settings,
     socket: &mut S,
-    service: impl FnOnce(&mut S) -> Option<Service>,
+    service: &mut dyn FnMut(&mut S) -> Option<Service>,
 ) -> Outcome {
     let ours = Ours::of(settings, socket);
-    if settings.rules.is_empty() {
-        return ours.fill_in(socket, None);
+    let marker = ours.plain(socket).marker(&known(socket));
+    if marker.is_none() && settings.rules.is_empty() {
+        return Outcome::LeftAlone(Why::NoMarker);
     }
-    // The first look tells whether it is TCP, and is what most sockets need anyway.
-    let first = ours.plain(socket).marker(&known(socket)).unwrap_or(Field::Idle);
+    // The first look tells whether it is TCP, and is all that most sockets need.
+    let first = marker.unwrap_or(Field::Idle);
     let Ok(value) = socket.get(Opt::Value(first)) else { return Outcome::LeftAlone(Why::NotTcp) };
-    match service(socket).and_then(|s| settings.rules.find(&s)).map(|rule| &rule.action) {
-        None => ours.fill_in(socket, Some((first, value))),
+    let service = if settings.rules.is_empty() { None } else { service(socket) };
+    match service.and_then(|s| settings.rules.find(&s)).map(|rule| &rule.action) {
+        None => ours.fill_in(socket, (first, value)),
         Some(Action::Off) => ours.switch_off(socket, (first, value)),
         Some(Action::Values(values)) => ours.replace(socket, values, (first, value)),
     }
@@ -126,43 +136,35 @@ pub fn check<S: Socket>(
 /// With `KA_FORCE`, before the program sets an option itself: what to put back once its call has succeeded.
 pub fn hold(settings: &Settings, socket: &mut impl Socket, opt: Opt) -> Option<u32> {
     let ours = Ours::of(settings, socket);
+    let may_be_off = settings.rules.as_slice().iter().any(|rule| rule.action == Action::Off);
+    if opt == Opt::KeepAlive || may_be_off {
+        // Whether the socket as a whole is one that we have switched on, and no rule has switched off.
+        let marker = ours.plain(socket).marker(&known(socket));
+        let value = socket.get(Opt::Value(marker.unwrap_or(Field::Idle))).ok()?;
+        if !marker.map_or(!may_be_off, |field| ours.is_ours(socket, field, value)) {
+            return None;
+        }
+    }
     match opt {
-        Opt::KeepAlive => {
-            let marker = ours.plain(socket).marker(&known(socket));
-            let value = socket.get(Opt::Value(marker.unwrap_or(Field::Idle))).ok()?;
-            let held = match marker {
-                Some(field) => ours.is_ours(socket, field, value),
-                // Every TCP socket is switched on, so this one was, unless a rule switched it off.
-                None => !ours.may_be_off(),
-            };
-            held.then_some(1)
+        Opt::KeepAlive => Some(1),
+        Opt::Value(field) if ours.sets(field) => {
+            socket.get(opt).ok().filter(|&value| ours.is_ours(socket, field, value))
         }
-        Opt::Value(field) => {
-            if !ours.sets(|target| target.fields.of(field).is_some()) {
-                return None;
-            }
-            let value = socket.get(opt).ok()?;
-            let held = ours.is_ours(socket, field, value) && !ours.is_off(socket, field, value);
-            held.then_some(value)
-        }
-        Opt::UserTimeout => {
-            if !ours.sets(|target| target.user_timeout.is_some()) {
-                return None;
-            }
-            socket.get(opt).ok().filter(|&value| ours.is_our_timeout(socket, value))
-        }
+        Opt::Value(_) => None,
     }
 }
 
 /// The namespace's defaults as far as we know them.
+#[inline(never)]
 fn known(socket: &impl Socket) -> Defaults {
     socket.known_defaults().unwrap_or(Defaults::LINUX)
 }
 
 /// Whether nobody has set this value. The namespace is asked, once, only about a value that Linux does not come with.
 fn is_default(socket: &mut impl Socket, field: Field, value: u32) -> bool {
+    let namespaces = field != Field::UserTimeout;
     value == known(socket).of(field)
-        || (socket.known_defaults().is_none() && value == socket.read_defaults().of(field))
+        || (namespaces && socket.known_defaults().is_none() && value == socket.read_defaults().of(field))
 }
 
 /// What we set, and so what we recognise.
@@ -184,222 +186,147 @@ impl<'a> Ours<'a> {
     }
 
     /// Whether the plain settings or a rule's pass the test.
-    fn any(&self, defaults: &Defaults, test: impl Fn(&Target) -> bool) -> bool {
-        let rules = self.settings.rules.iter().filter_map(|rule| match &rule.action {
-            Action::Values(values) => Some(values),
-            Action::Off => None,
-        });
-        core::iter::once(&self.settings.plain).chain(rules).any(|values| test(&values.resolve(defaults)))
+    fn any(&self, defaults: &Defaults, test: &dyn Fn(&Target) -> bool) -> bool {
+        test(&self.settings.plain.resolve(defaults))
+            || self.settings.rules.as_slice().iter().any(|rule| match &rule.action {
+                Action::Values(values) => test(&values.resolve(defaults)),
+                Action::Off => false,
+            })
     }
 
-    fn sets(&self, test: impl Fn(&Target) -> bool) -> bool {
-        self.any(&Defaults::LINUX, test)
+    /// Whether we ever set this field.
+    fn sets(&self, field: Field) -> bool {
+        self.any(&Defaults::LINUX, &|target| target.of(field).is_some())
     }
 
     fn is_ours(&self, socket: &impl Socket, field: Field, value: u32) -> bool {
-        self.any(&known(socket), |target| target.fields.of(field) == Some(value))
-    }
-
-    fn is_our_timeout(&self, socket: &impl Socket, value: u32) -> bool {
-        self.any(&known(socket), |target| target.user_timeout == Some(value))
-    }
-
-    fn may_be_off(&self) -> bool {
-        self.settings.rules.iter().any(|rule| rule.action == Action::Off)
-    }
-
-    /// Whether a value of ours that is also the kernel's stands in a socket that a rule switched off.
-    fn is_off(&self, socket: &mut impl Socket, field: Field, value: u32) -> bool {
-        let defaults = known(socket);
-        if !self.may_be_off() || value != defaults.of(field) {
-            return false;
-        }
-        let Some(marker) = self.plain(socket).marker(&defaults) else { return true };
-        socket.get(Opt::Value(marker)).is_ok_and(|v| v == defaults.of(marker))
+        self.any(&known(socket), &|target| target.is(field, value))
     }
 
     /// No rule is for this socket. `seen` is what was already read of it.
-    fn fill_in(&self, socket: &mut impl Socket, seen: Option<(Field, u32)>) -> Outcome {
+    fn fill_in(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
         // Twice if the namespace's own defaults turn out to be others than those that Linux comes with.
         loop {
             let defaults = known(socket);
             let target = self.plain(socket);
             let Some(marker) = target.marker(&defaults) else { return Outcome::LeftAlone(Why::NoMarker) };
-            let value = match seen {
-                Some((field, value)) if field == marker => value,
-                _ => match socket.get(Opt::Value(marker)) {
-                    Ok(value) => value,
-                    Err(_) => return Outcome::LeftAlone(Why::NotTcp),
-                },
-            };
-            if value == defaults.of(marker) {
-                return self.fill_untouched(socket, &target, (marker, value));
-            }
-            if self.is_ours(socket, marker, value) {
-                return Outcome::LeftAlone(Why::AlreadySet);
-            }
-            if socket.known_defaults().is_none() {
-                socket.read_defaults();
-                continue;
-            }
-            if self.settings.force {
-                let mut write = Write::new(socket);
-                if let Err(errno) = write.keepalive(true) {
-                    return Outcome::LeftAlone(Why::Refused(errno));
+            let Ok(value) = look(socket, marker, seen) else { return Outcome::LeftAlone(Why::NotTcp) };
+            // Untouched: it came another way than through the `socket` hook.
+            if value != defaults.of(marker) {
+                if self.is_ours(socket, marker, value) {
+                    return Outcome::LeftAlone(Why::AlreadySet);
                 }
-                write.target(&target);
-                return write.outcome();
+                if socket.known_defaults().is_none() {
+                    socket.read_defaults();
+                    continue;
+                }
+                if !self.settings.force {
+                    return Outcome::LeftAlone(Why::ProgramsOwn);
+                }
             }
-            return Outcome::LeftAlone(Why::ProgramsOwn);
+            return self.adjust(socket, Some(true), &target, (marker, value));
         }
-    }
-
-    /// The socket came another way than through the `socket` hook. Only what nobody has set is set.
-    fn fill_untouched(&self, socket: &mut impl Socket, target: &Target, seen: (Field, u32)) -> Outcome {
-        let mut write = Write::new(socket);
-        if let Err(errno) = write.keepalive(true) {
-            return Outcome::LeftAlone(Why::Refused(errno));
-        }
-        for field in Field::ALL {
-            let Some(wanted) = target.fields.of(field) else { continue };
-            let Ok(value) = write.look(field, seen) else { continue };
-            if value != wanted && (self.settings.force || is_default(write.socket, field, value)) {
-                write.field(field, wanted);
-            }
-        }
-        if let Some(wanted) = target.user_timeout {
-            if self.settings.force || write.socket.get(Opt::UserTimeout) == Ok(0) {
-                write.user_timeout(wanted);
-            }
-        }
-        write.outcome()
     }
 
     /// A rule with values is for this socket: they replace what is still ours or the default.
     fn replace(&self, socket: &mut impl Socket, values: &Values, seen: (Field, u32)) -> Outcome {
-        let force = self.settings.force;
-        let (first, value) = seen;
         // A socket with a value of ours in its marker was switched on by us: if it is off now, the program did that.
         // One with a value of its own is the program's as well.
-        let marked = self.plain(socket).marker(&known(socket)) == Some(first);
-        let untouched = is_default(socket, first, value);
+        let marked = self.plain(socket).marker(&known(socket)) == Some(seen.0);
+        let on = self.settings.force || !marked || is_default(socket, seen.0, seen.1);
+        let target = values.resolve(&known(socket));
+        self.adjust(socket, on.then_some(true), &target, seen)
+    }
+
+    /// A rule says `off` for this socket. Never forced: a program that set its own idle time keeps it.
+    fn switch_off(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
+        match look(socket, Field::Idle, seen) {
+            Err(_) => Outcome::LeftAlone(Why::NotTcp),
+            Ok(idle) if self.is_ours(socket, Field::Idle, idle) || is_default(socket, Field::Idle, idle) => {
+                self.adjust(socket, Some(false), &Target::NOTHING, seen)
+            }
+            Ok(_) => Outcome::LeftAlone(Why::ProgramsOwn),
+        }
+    }
+
+    /// Brings a socket to the target, as far as its values are still ours or the default. What the target leaves to
+    /// the kernel goes back to the default if it is ours.
+    fn adjust(
+        &self,
+        socket: &mut impl Socket,
+        on: Option<bool>,
+        target: &Target,
+        seen: (Field, u32),
+    ) -> Outcome {
+        let force = self.settings.force;
         let mut write = Write::new(socket);
-        if force || untouched || !marked {
-            if let Err(errno) = write.keepalive(true) {
+        if let Some(on) = on {
+            if let Err(errno) = write.keepalive(on) {
                 return Outcome::LeftAlone(Why::Refused(errno));
             }
         }
-        let target = values.resolve(&known(write.socket));
-        for field in Field::ALL {
-            let Ok(value) = write.look(field, seen) else { continue };
-            let ours = self.is_ours(write.socket, field, value);
-            if !(force || ours || is_default(write.socket, field, value)) {
+        for &field in &Field::ALL {
+            if field == Field::UserTimeout && !self.sets(field) {
                 continue;
             }
-            let wanted = match target.fields.of(field) {
-                Some(wanted) => wanted,
-                // Left to the kernel by the rule: what we set before goes back.
+            let Ok(value) = look(write.socket, field, seen) else { continue };
+            let ours = self.is_ours(write.socket, field, value);
+            let wanted = match target.of(field) {
+                Some(wanted) if force || ours || is_default(write.socket, field, value) => wanted.get(),
                 None if ours => write.socket.read_defaults().of(field),
-                None => continue,
+                _ => continue,
             };
             if value != wanted {
                 write.field(field, wanted);
             }
         }
-        if self.sets(|target| target.user_timeout.is_some()) {
-            if let Ok(value) = write.socket.get(Opt::UserTimeout) {
-                let ours = self.is_our_timeout(write.socket, value);
-                match target.user_timeout {
-                    Some(wanted) if value != wanted && (force || ours || value == 0) => {
-                        write.user_timeout(wanted)
-                    }
-                    None if ours => write.user_timeout(0),
-                    _ => {}
-                }
-            }
-        }
         write.outcome()
     }
+}
 
-    /// A rule says `off` for this socket. Never forced: a program that set its own idle time keeps it.
-    fn switch_off(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
-        let mut write = Write::new(socket);
-        let Ok(idle) = write.look(Field::Idle, seen) else { return Outcome::LeftAlone(Why::NotTcp) };
-        if !self.is_ours(write.socket, Field::Idle, idle) && !is_default(write.socket, Field::Idle, idle) {
-            return Outcome::LeftAlone(Why::ProgramsOwn);
-        }
-        if let Err(errno) = write.keepalive(false) {
-            return Outcome::LeftAlone(Why::Refused(errno));
-        }
-        let defaults = write.socket.known_defaults().unwrap_or_else(|| write.socket.read_defaults());
-        for field in Field::ALL {
-            let Ok(value) = write.look(field, seen) else { continue };
-            if value != defaults.of(field) && self.is_ours(write.socket, field, value) {
-                write.field(field, defaults.of(field));
-            }
-        }
-        if self.sets(|target| target.user_timeout.is_some()) {
-            if write.socket.get(Opt::UserTimeout).is_ok_and(|v| self.is_our_timeout(write.socket, v)) {
-                write.user_timeout(0);
-            }
-        }
-        write.outcome()
-    }
+/// What the socket shows, from what was already read of it where that is enough.
+fn look(socket: &mut impl Socket, field: Field, seen: (Field, u32)) -> Result<u32, Errno> {
+    if seen.0 == field { Ok(seen.1) } else { socket.get(Opt::Value(field)) }
 }
 
 /// Writes to a socket and keeps account of it.
 struct Write<'a, S> {
     socket: &'a mut S,
     written: Written,
+    /// Whether there is anything in `written`.
+    any: bool,
 }
 
 impl<'a, S: Socket> Write<'a, S> {
     fn new(socket: &'a mut S) -> Self {
-        Write { socket, written: Written::default() }
-    }
-
-    /// What the socket shows, from what was already read of it where that is enough.
-    fn look(&mut self, field: Field, seen: (Field, u32)) -> Result<u32, Errno> {
-        if seen.0 == field { Ok(seen.1) } else { self.socket.get(Opt::Value(field)) }
+        Write { socket, written: Written::default(), any: false }
     }
 
     /// The first option that is tried: if it is refused, the rest is not tried.
     fn keepalive(&mut self, on: bool) -> Result<(), Errno> {
         self.socket.set(Opt::KeepAlive, on.into())?;
         self.written.keepalive = Some(on);
+        self.any = true;
         Ok(())
     }
 
     fn field(&mut self, field: Field, value: u32) {
         match self.socket.set(Opt::Value(field), value) {
-            Ok(()) => *self.written.fields.place(field) = Some(value),
+            Ok(()) => {
+                self.written.fields.put(field, Some(value));
+                self.any = true;
+            }
+            // MPTCP refuses the user timeout, which is nothing to tell.
+            Err(_) if field == Field::UserTimeout => {}
             Err(errno) => _ = self.written.refused.get_or_insert(errno),
         }
     }
 
-    /// MPTCP refuses it, which is no complaint.
-    fn user_timeout(&mut self, milliseconds: u32) {
-        if self.socket.set(Opt::UserTimeout, milliseconds).is_ok() {
-            self.written.user_timeout = Some(milliseconds);
-        }
-    }
-
-    fn target(&mut self, target: &Target) {
-        for field in Field::ALL {
-            if let Some(value) = target.fields.of(field) {
-                self.field(field, value);
-            }
-        }
-        if let Some(value) = target.user_timeout {
-            self.user_timeout(value);
-        }
-    }
-
     fn outcome(self) -> Outcome {
-        if self.written == Written::default() {
-            Outcome::LeftAlone(Why::AlreadySet)
-        } else {
-            Outcome::Written(self.written)
+        match self.written.refused {
+            _ if self.any => Outcome::Written(self.written),
+            Some(errno) => Outcome::LeftAlone(Why::Refused(errno)),
+            None => Outcome::LeftAlone(Why::AlreadySet),
         }
     }
 }

@@ -1,69 +1,62 @@
 //! Settings and outcomes in words, as they stand in the log.
 
-use core::fmt::Write;
-use core::num::NonZeroU16;
+use core::num::NonZeroU32;
 
 use crate::decide::{Errno, Outcome, Why, Written};
+use crate::line::Line;
 use crate::settings::Settings;
-use crate::text::{number, strings};
-use crate::values::{DEFAULT_INTERVAL, Interval, UserTimeout, Values};
+use crate::values::{Defaults, Field, Interval, UserTimeout, Values};
 
 /// `idle 60 s, interval 15 s, count 9, user timeout off, 2 rules, force`
-pub fn settings(out: &mut dyn Write, settings: &Settings) {
+pub fn settings(out: &mut Line, settings: &Settings) {
     values(out, &settings.plain);
     if !settings.rules.is_empty() {
-        strings(out, &[", "]);
-        number(out, settings.rules.len() as u32);
-        strings(out, &[if settings.rules.len() == 1 { " rule" } else { " rules" }]);
+        out.text(", ");
+        out.number(settings.rules.as_slice().len() as u32);
+        out.text(if settings.rules.as_slice().len() == 1 { " rule" } else { " rules" });
     }
     if settings.force {
-        strings(out, &[", force"]);
+        out.text(", force");
     }
 }
 
 /// `idle 60 s, interval 15 s, count 9, user timeout off`
-pub fn values(out: &mut dyn Write, values: &Values) {
-    strings(out, &["idle "]);
-    or_system(out, values.idle, " s");
-    strings(out, &[", interval "]);
+pub fn values(out: &mut Line, values: &Values) {
+    let target = values.resolve(&Defaults::LINUX);
+    let number = |field| target.of(field).map(NonZeroU32::get);
+    named(out, "idle ", number(Field::Idle), " s");
     match (values.interval, values.idle) {
-        (Interval::System, _) => or_system(out, None, ""),
-        (Interval::Seconds(n), _) => or_system(out, Some(n), " s"),
-        (Interval::Unset, None) => strings(out, &["15 s or the kernel's idle"]),
-        (Interval::Unset, Some(idle)) => {
-            number(out, DEFAULT_INTERVAL.min(idle.get().into()));
-            strings(out, &[" s"]);
-        }
+        (Interval::Unset, None) => out.text(", interval 15 s or the kernel's idle"),
+        _ => named(out, ", interval ", number(Field::Interval), " s"),
     }
-    strings(out, &[", count "]);
-    or_system(out, values.count, "");
-    strings(out, &[", user timeout "]);
+    named(out, ", count ", number(Field::Count), "");
     match values.user_timeout {
-        UserTimeout::Off => strings(out, &["off"]),
-        UserTimeout::Auto => strings(out, &["auto"]),
-        UserTimeout::Seconds(n) => {
-            number(out, n);
-            strings(out, &[" s"]);
-        }
+        UserTimeout::Off => out.text(", user timeout off"),
+        UserTimeout::Auto => out.text(", user timeout auto"),
+        UserTimeout::Seconds(n) => named(out, ", user timeout ", Some(n), " s"),
     }
 }
 
-fn or_system(out: &mut dyn Write, value: Option<NonZeroU16>, unit: &str) {
+/// A number with its name and unit, or the word `system`.
+#[inline(never)]
+fn named(out: &mut Line, name: &str, value: Option<u32>, unit: &str) {
+    out.text(name);
     match value {
-        None => strings(out, &["system"]),
+        None => out.text("system"),
         Some(n) => {
-            number(out, n.get().into());
-            strings(out, &[unit]);
+            out.number(n);
+            out.text(unit);
         }
     }
 }
 
 /// `set keepalive on, idle 60, interval 15, count 9` or `left alone: not TCP`
-pub fn outcome(out: &mut dyn Write, outcome: &Outcome) {
+pub fn outcome(out: &mut Line, outcome: &Outcome) {
     match outcome {
         Outcome::Written(written) => what_was_written(out, written),
         Outcome::LeftAlone(why) => {
-            strings(out, &["left alone: ", why.text()]);
+            out.text("left alone: ");
+            out.text(why.text());
             if let Why::Refused(errno) = *why {
                 in_parentheses(out, errno);
             }
@@ -71,52 +64,33 @@ pub fn outcome(out: &mut dyn Write, outcome: &Outcome) {
     }
 }
 
-fn what_was_written(out: &mut dyn Write, written: &Written) {
-    strings(out, &["set"]);
-    let fields = &written.fields;
-    let mut before = " ";
-    let on = written.keepalive.map(|on| if on { "keepalive on" } else { "keepalive off" });
-    if let Some(on) = on {
-        strings(out, &[before, on]);
-        before = ", ";
+fn what_was_written(out: &mut Line, written: &Written) {
+    out.text("set");
+    match written.keepalive {
+        Some(true) => out.text(" keepalive on,"),
+        Some(false) => out.text(" keepalive off,"),
+        None => {}
     }
-    for (name, value, unit) in [
-        ("idle ", fields.idle, ""),
-        ("interval ", fields.interval, ""),
-        ("count ", fields.count, ""),
-        ("user timeout ", written.user_timeout, " ms"),
-    ] {
-        if let Some(n) = value {
-            strings(out, &[before, name]);
-            number(out, n);
-            strings(out, &[unit]);
-            before = ", ";
-        }
-    }
+    item(out, " idle ", written.fields.of(Field::Idle), ",");
+    item(out, " interval ", written.fields.of(Field::Interval), ",");
+    item(out, " count ", written.fields.of(Field::Count), ",");
+    item(out, " user timeout ", written.fields.of(Field::UserTimeout), " ms,");
+    out.drop_last();
     if let Some(errno) = written.refused {
-        strings(out, &["; the rest was refused by the system"]);
+        out.text("; the rest was refused by the system");
         in_parentheses(out, errno);
     }
 }
 
-/// An errno, by its name if it is one that is to be expected here. The numbers are those of Linux on every
-/// architecture that kashim is built for (asm-generic/errno-base.h and errno.h).
-fn in_parentheses(out: &mut dyn Write, errno: Errno) {
-    let name = match errno {
-        1 => "EPERM",
-        9 => "EBADF",
-        13 => "EACCES",
-        22 => "EINVAL",
-        38 => "ENOSYS",
-        92 => "ENOPROTOOPT",
-        95 => "EOPNOTSUPP",
-        105 => "ENOBUFS",
-        _ => "",
-    };
-    strings(out, &[" (", name]);
-    if name.is_empty() {
-        strings(out, &["errno "]);
-        number(out, errno.unsigned_abs());
+#[inline(never)]
+fn item(out: &mut Line, name: &str, value: Option<u32>, unit: &str) {
+    if value.is_some() {
+        named(out, name, value, unit);
     }
-    strings(out, &[")"]);
+}
+
+fn in_parentheses(out: &mut Line, errno: Errno) {
+    out.text(" (errno ");
+    out.number(errno.unsigned_abs());
+    out.text(")");
 }

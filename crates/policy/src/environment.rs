@@ -60,7 +60,7 @@ impl<'a> Environment<'a> {
     pub fn from_entries(entries: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut found = Environment::default();
         for entry in entries.filter(|e| e.starts_with(Variable::PREFIX)) {
-            for (variable, place) in Variable::ALL.into_iter().zip(&mut found.values) {
+            for (variable, place) in Variable::ALL.iter().zip(&mut found.values) {
                 if let Some([b'=', value @ ..]) = entry.strip_prefix(variable.name().as_bytes()) {
                     place.get_or_insert(value);
                 }
@@ -71,7 +71,7 @@ impl<'a> Environment<'a> {
 
     /// The value without blanks around it; `None` if it is unset or empty.
     pub fn get(&self, variable: Variable) -> Option<&'a [u8]> {
-        let (_, value) = Variable::ALL.into_iter().zip(self.values).find(|&(v, _)| v == variable)?;
-        Some(crate::value::trim(value?)).filter(|v| !v.is_empty())
+        let value = self.values.get(variable as usize).copied().flatten()?;
+        Some(crate::value::trim(value)).filter(|v| !v.is_empty())
     }
 }

@@ -1,11 +1,11 @@
 //! Settings that are accepted and dangerous all the same.
 
-use core::fmt::Write;
+use core::num::NonZeroU32;
 
+use crate::line::Line;
 use crate::rules::Action;
 use crate::settings::Settings;
-use crate::text::{number, strings};
-use crate::values::{Defaults, Values};
+use crate::values::{Defaults, Field, Values};
 
 /// A dangerous combination of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,40 +25,52 @@ pub enum Hazard {
 
 impl Hazard {
     /// In words, for one line.
-    pub fn write(&self, out: &mut dyn Write) {
+    pub fn write(&self, out: &mut Line) {
         match *self {
-            Hazard::SingleProbe => strings(out, &["count 1: one lost probe ends a healthy connection"]),
+            Hazard::SingleProbe => out.text("count 1: one lost probe ends a healthy connection"),
             Hazard::IntervalAboveIdle { idle, interval, kernel } => {
-                strings(out, &["interval "]);
-                number(out, interval);
-                strings(out, &[if kernel { " (the kernel's)" } else { "" }, " above idle "]);
-                number(out, idle);
-                strings(out, &[": a healthy silent connection is probed only every "]);
-                number(out, interval);
-                strings(out, &[" s"]);
+                out.text("interval ");
+                out.number(interval);
+                out.text(if kernel { " (the kernel's)" } else { "" });
+                out.text(" above idle ");
+                out.number(idle);
+                out.text(": a healthy silent connection is probed only every ");
+                out.number(interval);
+                out.text(" s");
             }
         }
     }
 }
 
-/// The hazards of one set of values.
-pub fn of(values: &Values) -> impl Iterator<Item = Hazard> {
+/// Whether one lost probe ends the connection.
+fn single_probe(values: &Values) -> Option<Hazard> {
+    values.count.is_some_and(|n| n.get() == 1).then_some(Hazard::SingleProbe)
+}
+
+/// Whether the interval is above the idle time.
+fn interval_above_idle(values: &Values) -> Option<Hazard> {
     let target = values.resolve(&Defaults::LINUX);
-    let interval = target.fields.interval.unwrap_or(Defaults::LINUX.interval);
-    let kernel = target.fields.interval.is_none();
-    let single = (target.fields.count == Some(1)).then_some(Hazard::SingleProbe);
-    let above = target.fields.idle.filter(|&idle| interval > idle);
-    let above = above.map(|idle| Hazard::IntervalAboveIdle { idle, interval, kernel });
-    single.into_iter().chain(above)
+    let idle = target.of(Field::Idle)?.get();
+    let own = target.of(Field::Interval);
+    let interval = own.map_or(Defaults::LINUX.of(Field::Interval), NonZeroU32::get);
+    (interval > idle).then_some(Hazard::IntervalAboveIdle { idle, interval, kernel: own.is_none() })
+}
+
+/// The hazards of one set of values.
+pub fn of(values: &Values) -> [Option<Hazard>; 2] {
+    [single_probe(values), interval_above_idle(values)]
 }
 
 /// Hands every hazard of the settings to `tell`, with the number of the rule if it is in one.
-pub fn each(settings: &Settings, mut tell: impl FnMut(Option<u32>, Hazard)) {
-    of(&settings.plain).for_each(|h| tell(None, h));
-    for (n, rule) in (1..).zip(settings.rules.iter()) {
+pub fn each(settings: &Settings, tell: &mut dyn FnMut(Option<u32>, Hazard)) {
+    let plain = of(&settings.plain);
+    plain.iter().flatten().for_each(|h| tell(None, *h));
+    for (n, rule) in (1..).zip(settings.rules.as_slice().iter()) {
         if let Action::Values(values) = &rule.action {
             // What a rule only takes over from the plain settings was named there.
-            of(values).filter(|h| of(&settings.plain).all(|p| p != *h)).for_each(|h| tell(Some(n), h));
+            let hazards = of(values);
+            let own = hazards.iter().zip(&plain).filter(|(h, p)| h != p);
+            own.filter_map(|(h, _)| *h).for_each(|h| tell(Some(n), h));
         }
     }
 }

@@ -3,41 +3,40 @@
 //! The parser of `core::net` reads the same, but keeps panics in the binary that the optimiser cannot see to be out of
 //! reach, and a library that is a guest in every process must have none. The tests hold the two side by side.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-
 use crate::value::whole;
 
 /// Four decimal numbers up to 255 with dots between. A zero in front is refused: some programs read it as octal.
-pub fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+pub fn v4(text: &[u8]) -> Option<u32> {
     let mut parts = text.split(|&b| b == b'.').map(|part| match part {
         [b'0', _, ..] => None,
         [_] | [_, _] | [_, _, _] => whole(part).ok().and_then(|n| u8::try_from(n).ok()),
         _ => None,
     });
-    let mut octets = [0; 4];
-    for octet in &mut octets {
-        *octet = parts.next()??;
+    let mut address = 0;
+    for _ in 0..4 {
+        address = address << 8 | u32::from(parts.next()??);
     }
-    parts.next().is_none().then(|| octets.into())
+    parts.next().is_none().then_some(address)
 }
 
 /// As RFC 4291 section 2.2 has it: eight groups, `::` once in place of one or more groups of zeroes, and at the end
 /// perhaps an IPv4 address.
-pub fn v6(text: &[u8]) -> Option<Ipv6Addr> {
+pub fn v6(text: &[u8]) -> Option<u128> {
     let gap = text.windows(2).position(|pair| pair == b"::");
     let (before, after) = match gap {
         None => (text, None),
         Some(at) => (text.get(..at)?, Some(text.get(at + 2..)?)),
     };
-    let (head, head_length) = groups(before, after.is_none())?;
-    let Some(after) = after else { return (head_length == 8).then(|| Ipv6Addr::from_bits(head)) };
+    let (mut head, head_length) = groups(before, after.is_none())?;
+    let Some(after) = after else { return (head_length == 8).then_some(head) };
     let (tail, tail_length) = groups(after, true)?;
     if head_length + tail_length > 7 {
         return None;
     }
-    // The head has no groups or stands at the top; it cannot be shifted by all 128 bits.
-    let head = if head_length == 0 { 0 } else { head << ((8 - head_length) * 16) };
-    Some(Ipv6Addr::from_bits(head | tail))
+    for _ in head_length..8 {
+        head <<= 16;
+    }
+    Some(head | tail)
 }
 
 /// Groups with colons between, as a number, and how many.
@@ -48,13 +47,15 @@ fn groups(text: &[u8], last: bool) -> Option<(u128, u32)> {
     }
     let mut parts = text.split(|&b| b == b':').peekable();
     while let Some(part) = parts.next() {
-        let (value, bits) = match hexadecimal(part) {
-            Some(group) => (group, 16),
-            None if last && parts.peek().is_none() => (v4(part)?.to_bits(), 32),
-            None => return None,
-        };
-        number = number << bits | u128::from(value);
-        count += bits / 16;
+        let mut group = hexadecimal(part);
+        if group.is_none() && last && parts.peek().is_none() {
+            let v4 = v4(part)?;
+            number = number << 16 | u128::from(v4 >> 16);
+            count += 1;
+            group = Some(v4 & 0xffff);
+        }
+        number = number << 16 | u128::from(group?);
+        count += 1;
         if count > 8 {
             return None;
         }

@@ -1,36 +1,33 @@
 //! Settings for single destinations (`KA_RULES`).
 
 use core::net::IpAddr;
-use core::num::NonZeroU16;
 
+use crate::complaint::{Accepted, Complaint};
+use crate::environment::Variable;
 use crate::ip;
-use crate::settings::accepted;
-use crate::value::{self, MAX_COUNT, MAX_SECONDS, Problem};
+use crate::value::{self, Problem};
 use crate::values::{Interval, UserTimeout, Values};
 
 /// How many rules there may be.
 pub const MAX_RULES: usize = 64;
 
-/// The addresses that a rule is for. Two numbers match if they agree in the bits of the mask.
+/// The addresses that a rule is for. IPv4 addresses are numbers as they are in IPv6, mapped (RFC 4291 section
+/// 2.5.5.2), but a rule for IPv6 is for none of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Net {
-    /// Every address.
+struct Net {
+    family: Family,
+    /// The host bits are zero.
+    network: [u64; 2],
+    /// Ones for the bits of the prefix.
+    mask: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Family {
     #[default]
     Any,
-    /// IPv4, and IPv4-mapped IPv6.
-    V4 {
-        /// The host bits are zero.
-        network: u32,
-        /// Ones for the bits of the prefix.
-        mask: u32,
-    },
-    /// IPv6 but not IPv4-mapped.
-    V6 {
-        /// The host bits are zero.
-        network: [u64; 2],
-        /// Ones for the bits of the prefix.
-        mask: [u64; 2],
-    },
+    V4,
+    V6,
 }
 
 /// The service at the other end of a connection that we made, or at our end of one that we accepted.
@@ -64,7 +61,7 @@ pub struct Rule {
 impl Rule {
     /// All zeroes in memory, so that a static array of them costs no file space.
     const NONE: Rule = Rule {
-        net: Net::Any,
+        net: Net::ANY,
         ports: (0, 0),
         action: Action::Values(Values {
             idle: None,
@@ -73,52 +70,51 @@ impl Rule {
             user_timeout: UserTimeout::Off,
         }),
     };
-
-    /// Whether it is for this service.
-    pub fn matches(&self, service: &Service) -> bool {
-        let (low, high) = self.ports;
-        (low..=high).contains(&service.port) && self.net.contains(service.peer)
-    }
 }
 
-impl Net {
-    /// The network of that many bits around an address. Host bits are dropped.
-    fn new(address: IpAddr, bits: u32) -> Net {
-        match address {
-            IpAddr::V4(a) => {
-                let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
-                Net::V4 { network: u32::from(a) & mask, mask }
-            }
-            // A rule that is written for mapped addresses is a rule for the IPv4 addresses in them.
-            IpAddr::V6(a) => match (a.to_ipv4_mapped(), bits.checked_sub(96)) {
-                (Some(mapped), Some(bits)) => Net::new(IpAddr::V4(mapped), bits),
-                _ => {
-                    let mask = halves(u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0));
-                    let [h, l] = halves(u128::from(a));
-                    let [mh, ml] = mask;
-                    Net::V6 { network: [h & mh, l & ml], mask }
-                }
-            },
-        }
-    }
+/// How many bits there are before the IPv4 address in a mapped one.
+const MAPPED: u32 = 96;
 
-    /// Whether the address is in it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (*self, address.to_canonical()) {
-            (Net::Any, _) => true,
-            (Net::V4 { network, mask }, IpAddr::V4(a)) => u32::from(a) & mask == network,
-            (Net::V6 { network, mask: [mh, ml] }, IpAddr::V6(a)) => {
-                let [h, l] = halves(u128::from(a));
-                [h & mh, l & ml] == network
-            }
-            _ => false,
-        }
-    }
+/// An address as a number, and its family.
+fn number(address: IpAddr) -> (Family, u128) {
+    let number = match address {
+        IpAddr::V4(a) => return (Family::V4, mapped(a.to_bits())),
+        IpAddr::V6(a) => a.to_bits(),
+    };
+    (family(number), number)
+}
+
+fn mapped(v4: u32) -> u128 {
+    0xffff << 32 | u128::from(v4)
+}
+
+fn family(number: u128) -> Family {
+    if number >> 32 == 0xffff { Family::V4 } else { Family::V6 }
 }
 
 /// A `u128` would ask for an alignment of 16 and make each rule a third larger.
 fn halves(n: u128) -> [u64; 2] {
     [(n >> 64) as u64, n as u64]
+}
+
+impl Net {
+    /// Every address; all zeroes in memory.
+    const ANY: Net = Net { family: Family::Any, network: [0; 2], mask: [0; 2] };
+
+    /// The network of that many bits around an address. Host bits are dropped.
+    fn new(address: u128, bits: u32) -> Net {
+        let ones = |n: u32| if n == 0 { 0 } else { u64::MAX << (64 - n.min(64)) };
+        let mask @ [mh, ml] = [ones(bits.min(64)), ones(bits.saturating_sub(64))];
+        let [h, l] = halves(address);
+        // A rule that is written for mapped addresses is one for the IPv4 addresses in them.
+        let family = if bits < MAPPED { Family::V6 } else { family(address) };
+        Net { family, network: [h & mh, l & ml], mask }
+    }
+
+    fn contains(&self, family: Family, [h, l]: [u64; 2]) -> bool {
+        let [mh, ml] = self.mask;
+        (self.family == Family::Any || self.family == family) && [h & mh, l & ml] == self.network
+    }
 }
 
 /// The rules in the order in which they were given.
@@ -133,13 +129,9 @@ impl Rules {
     pub const NONE: Rules = Rules { all: [Rule::NONE; MAX_RULES], len: 0 };
 
     /// The rules.
-    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.all.iter().take(self.len)
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.len
+    #[inline(never)]
+    pub fn as_slice(&self) -> &[Rule] {
+        self.all.get(..self.len).unwrap_or_default()
     }
 
     /// Whether there is none.
@@ -149,7 +141,12 @@ impl Rules {
 
     /// The first rule for this service.
     pub fn find(&self, service: &Service) -> Option<&Rule> {
-        self.iter().find(|rule| rule.matches(service))
+        let (family, number) = number(service.peer);
+        let halves = halves(number);
+        self.as_slice().iter().find(|rule| {
+            let (low, high) = rule.ports;
+            (low..=high).contains(&service.port) && rule.net.contains(family, halves)
+        })
     }
 
     /// Forgets all rules. (Assigning [`Rules::NONE`] would write to every byte of a static one.)
@@ -165,21 +162,15 @@ impl Rules {
     }
 
     /// Reads rules separated by `;` or newlines. `plain` fills in what a rule does not name. Each bad rule is handed
-    /// to `bad` with its number, counted from 1, and what would be accepted; the others hold. One rule too many ends
-    /// the reading.
-    pub fn read<'a>(
-        &mut self,
-        text: &'a [u8],
-        plain: &Values,
-        mut bad: impl FnMut(u32, &'a [u8], Problem, &'static str),
-    ) {
+    /// to `complain`; the others hold. One rule too many ends the reading.
+    pub fn read(&mut self, text: &[u8], plain: &Values, complain: &mut dyn FnMut(&Complaint)) {
         let rules =
             text.split(|b| matches!(b, b';' | b'\n')).map(value::trim).filter(|rule| !rule.is_empty());
-        for (n, text) in (1..).zip(rules) {
-            let outcome = rule(text, plain)
-                .and_then(|rule| self.push(rule).map_err(|problem| (problem, accepted::MAX_RULES)));
-            if let Err((problem, accepted)) = outcome {
-                bad(n, text, problem, accepted);
+        for (n, value) in (1..).zip(rules) {
+            let added = rule(value, plain).and_then(|rule| self.push(rule).map_err(|p| (p, Accepted::Rules)));
+            if let Err((problem, accepted)) = added {
+                let variable = Variable::Rules;
+                complain(&Complaint { variable, rule: Some(n), value, problem, accepted, plain: *plain });
                 if problem == Problem::TooManyRules {
                     return;
                 }
@@ -189,7 +180,7 @@ impl Rules {
 }
 
 /// What is wrong and what would be accepted.
-type Bad = (Problem, &'static str);
+type Bad = (Problem, Accepted);
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| matches!(b, b' ' | b'\t' | b'\r')).filter(|w| !w.is_empty())
@@ -198,11 +189,12 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// One rule: what it is for, and what it does.
 fn rule(text: &[u8], plain: &Values) -> Result<Rule, Bad> {
     let mut words = words(text);
-    let (net, ports) = destination(words.next().unwrap_or_default()).map_err(|p| (p, accepted::MATCH))?;
+    let (net, ports) = destination(words.next().unwrap_or_default()).map_err(|p| (p, Accepted::Match))?;
     Ok(Rule { net, ports, action: action(words, plain)? })
 }
 
 /// The part before the first such byte, and from it on.
+#[inline(never)]
 fn split_before(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     let at = text.iter().position(|&b| b == byte).unwrap_or(text.len());
     text.split_at_checked(at).unwrap_or((text, b""))
@@ -210,28 +202,33 @@ fn split_before(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
 
 /// `*`, an address or a prefix, with or without ports, or ports alone.
 fn destination(text: &[u8]) -> Result<(Net, (u16, u16)), Problem> {
-    if text.contains(&b'%') {
+    if !split_before(text, b'%').1.is_empty() {
         return Err(Problem::Scope);
     }
-    let (net, rest) = if let [b'[', inner @ ..] = text {
-        let (address, rest) = split_before(inner, b']');
-        let [b']', rest @ ..] = rest else { return Err(Problem::Brackets) };
-        let (bits, rest) = split_before(rest, b':');
-        (Net::new(ip::v6(address).ok_or(Problem::Brackets)?.into(), prefix(bits, 128)?), rest)
-    } else {
+    let bracketed = text.strip_prefix(b"[");
+    let (host, rest) = match bracketed {
+        Some(inner) => match split_before(inner, b']') {
+            (host, [_, rest @ ..]) => (host, rest),
+            _ => return Err(Problem::Brackets),
+        },
         // With one colon, what follows it is the port; two make an IPv6 address.
-        let (host, rest) = split_before(text, b':');
-        if rest.iter().filter(|&&b| b == b':').count() > 1 {
-            return Err(Problem::Brackets);
+        None if text.iter().filter(|&&b| b == b':').count() > 1 => return Err(Problem::Brackets),
+        None => {
+            let (host, _) = split_before(text, b':');
+            let (host, _) = split_before(host, b'/');
+            (host, text.get(host.len()..).unwrap_or_default())
         }
-        let (address, bits) = split_before(host, b'/');
-        let net = match host {
-            b"" | b"*" => Net::Any,
-            _ => Net::new(ip::v4(address).ok_or(Problem::HostName)?.into(), prefix(bits, 32)?),
-        };
-        (net, rest)
     };
-    Ok((net, ports(rest)?))
+    let (bits, port) = split_before(rest, b':');
+    let net = match (bracketed, host) {
+        (Some(_), _) => Net::new(ip::v6(host).ok_or(Problem::Brackets)?, prefix(bits, 128)?),
+        (None, b"" | b"*") if bits.is_empty() => Net::ANY,
+        (None, _) => {
+            let address = mapped(ip::v4(host).ok_or(Problem::HostName)?);
+            Net::new(address, MAPPED + prefix(bits, 128 - MAPPED)?)
+        }
+    };
+    Ok((net, ports(port)?))
 }
 
 /// `/BITS`, or nothing for all of them.
@@ -259,70 +256,41 @@ fn ports(text: &[u8]) -> Result<(u16, u16), Problem> {
     if low > high { Err(Problem::Port) } else { Ok((low, high)) }
 }
 
+/// What a rule may set, with the variable that has the same values.
+const FIELDS: [(&[u8], Variable); 4] = [
+    (b"idle=", Variable::Idle),
+    (b"interval=", Variable::Interval),
+    (b"count=", Variable::Count),
+    (b"user-timeout=", Variable::UserTimeout),
+];
+
 /// `off`, or settings, each once.
 fn action<'a>(words: impl Iterator<Item = &'a [u8]>, plain: &Values) -> Result<Action, Bad> {
     // What a rule does not name is the plain value, also the interval that follows the idle time: it follows the
     // rule's idle time then, since only `resolve` works it out.
     let mut values = *plain;
-    let mut named = [false; 4];
-    let (mut off, mut settings) = (false, 0);
+    let mut named = [false; FIELDS.len()];
+    let (mut off, mut count) = (false, 0);
     for word in words {
-        settings += 1;
-        let seconds = |v: &[u8]| field(v, value::duration(v, MAX_SECONDS), accepted::DURATION);
-        let which = if word == b"off" {
+        count += 1;
+        if word == b"off" {
             off = true;
             continue;
-        } else if let Some(v) = word.strip_prefix(b"idle=") {
-            values.idle = seconds(v)?;
-            0
-        } else if let Some(v) = word.strip_prefix(b"interval=") {
-            values.interval = seconds(v)?.map_or(Interval::System, Interval::Seconds);
-            1
-        } else if let Some(v) = word.strip_prefix(b"count=") {
-            values.count = field(v, value::count(v, MAX_COUNT), accepted::COUNT)?;
-            2
-        } else if let Some(v) = word.strip_prefix(b"user-timeout=") {
-            values.user_timeout = user_timeout(v).map_err(|p| (p, accepted::USER_TIMEOUT))?;
-            3
-        } else {
-            return Err((Problem::UnknownField, accepted::RULE_SETTINGS));
-        };
-        if let Some(twice) = named.get_mut(which) {
-            if *twice {
-                return Err((Problem::FieldTwice, accepted::RULE_SETTINGS));
-            }
-            *twice = true;
         }
+        let known = FIELDS.iter().zip(&mut named).find(|((name, _), _)| word.starts_with(name));
+        let Some(((name, variable), named)) = known else {
+            return Err((Problem::UnknownField, Accepted::Actions));
+        };
+        if core::mem::replace(named, true) {
+            return Err((Problem::FieldTwice, Accepted::Actions));
+        }
+        let value = word.strip_prefix(*name).unwrap_or_default();
+        values.read(*variable, value).map_err(|problem| (problem, Accepted::Value(*variable)))?;
     }
-    match (off, settings) {
-        (_, 0) => Err((Problem::NoSettings, accepted::RULE_SETTINGS)),
+    match (off, count) {
+        (_, 0) => Err((Problem::NoSettings, Accepted::Actions)),
         (true, 1) => Ok(Action::Off),
-        (true, _) => Err((Problem::OffAndMore, accepted::RULE_SETTINGS)),
+        (true, _) => Err((Problem::OffAndMore, Accepted::Actions)),
         (false, _) => Ok(Action::Values(values)),
-    }
-}
-
-fn field(
-    text: &[u8],
-    number: Result<u32, Problem>,
-    accepted: &'static str,
-) -> Result<Option<NonZeroU16>, Bad> {
-    value_or_system(text, number).map_err(|p| (p, accepted))
-}
-
-/// The word `system`, or the number that the text was read as.
-pub(crate) fn value_or_system(
-    text: &[u8],
-    number: Result<u32, Problem>,
-) -> Result<Option<NonZeroU16>, Problem> {
-    if text == b"system" { Ok(None) } else { number.map(|n| NonZeroU16::new(n as u16)) }
-}
-
-/// `off`, `auto` or a duration.
-pub(crate) fn user_timeout(text: &[u8]) -> Result<UserTimeout, Problem> {
-    match text {
-        b"off" => Ok(UserTimeout::Off),
-        b"auto" => Ok(UserTimeout::Auto),
-        _ => value::duration(text, value::MAX_USER_TIMEOUT).map(UserTimeout::Seconds),
     }
 }

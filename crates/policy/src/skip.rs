@@ -1,9 +1,10 @@
 //! Programs that are left alone.
 
-use crate::value::trim;
+use crate::value::{Problem, trim};
 
-/// Programs that a preload would break: each installs a seccomp filter that kills it at its next `setsockopt`.
-pub const BUILT_IN: [&str; 2] = ["chronyd", "vsftpd"];
+/// Programs that a preload would break, as a value of `KA_SKIP`: each installs a seccomp filter that kills it at its
+/// next `setsockopt`.
+pub const BUILT_IN: &str = "chronyd:vsftpd";
 
 /// The names in a value of `KA_SKIP`, without empty ones.
 pub fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -15,8 +16,14 @@ pub fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
+/// Whether every name is one that a program can be known by.
+pub fn check(list: &[u8]) -> Result<(), Problem> {
+    if base_name(list).len() < list.len() { Err(Problem::SkipIsPath) } else { Ok(()) }
+}
+
 /// Whether the program that was executed by this path is left alone: named in the built-in list or in `list`.
 pub fn is_skipped(executed: &[u8], list: Option<&[u8]>) -> bool {
     let name = base_name(executed);
-    BUILT_IN.iter().any(|s| s.as_bytes() == name) || list.is_some_and(|l| names(l).any(|n| n == name))
+    let lists = [BUILT_IN.as_bytes(), list.unwrap_or_default()];
+    lists.iter().any(|list| names(list).any(|n| n == name))
 }

@@ -14,7 +14,6 @@ pub enum Problem {
     Sign,
     BlankInside,
     NotANumber,
-    UpperCaseUnit,
     UnknownUnit,
     TooSmall,
     TooLarge,
@@ -42,7 +41,6 @@ impl Problem {
             Problem::Sign => "has a sign",
             Problem::BlankInside => "has a blank inside",
             Problem::NotANumber => "not a whole number",
-            Problem::UpperCaseUnit => "the unit must be lower case",
             Problem::UnknownUnit => "unknown unit",
             Problem::TooSmall => "too small",
             Problem::TooLarge => "too large",
@@ -65,13 +63,9 @@ impl Problem {
     }
 }
 
-/// The value without the blanks and carriage returns around it.
+/// The value without the blanks, carriage returns and line ends around it.
 pub fn trim(value: &[u8]) -> &[u8] {
-    let mut v = value;
-    while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = v {
-        v = rest;
-    }
-    v
+    value.trim_ascii()
 }
 
 /// A duration in seconds, 1 to `max`: whole seconds, or a number with `s`, `m` or `h`.
@@ -82,20 +76,14 @@ pub fn duration(value: &[u8], max: u32) -> Result<u32, Problem> {
         [digits @ .., b'h'] => (digits, 3600),
         _ => (value, 1),
     };
-    let n = match whole(digits) {
+    match (whole(digits), value) {
+        (Ok(n), _) => in_range(n.saturating_mul(scale), max),
         // What stands before the last letter is a number, so it is the letter that is wrong.
-        Err(Problem::NotANumber) => {
-            return Err(match value {
-                [number @ .., b'S' | b'M' | b'H'] if whole(number).is_ok() => Problem::UpperCaseUnit,
-                [number @ .., unit] if unit.is_ascii_alphabetic() && whole(number).is_ok() => {
-                    Problem::UnknownUnit
-                }
-                _ => Problem::NotANumber,
-            });
+        (Err(_), [number @ .., b'A'..=b'Z' | b'a'..=b'z']) if whole(number).is_ok() => {
+            Err(Problem::UnknownUnit)
         }
-        other => other?,
-    };
-    in_range(n.saturating_mul(scale), max)
+        (Err(problem), _) => Err(problem),
+    }
 }
 
 /// A number, 1 to `max`.
@@ -127,12 +115,14 @@ pub fn whole(value: &[u8]) -> Result<u32, Problem> {
 
 /// A boolean: 0/1, no/yes, off/on, false/true in any case.
 pub fn boolean(value: &[u8]) -> Result<bool, Problem> {
-    let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
-    if is("1") || is("yes") || is("on") || is("true") {
-        Ok(true)
-    } else if is("0") || is("no") || is("off") || is("false") {
-        Ok(false)
-    } else {
-        Err(Problem::NotABoolean)
+    let mut lower = [0; 5];
+    let word = lower.get_mut(..value.len()).ok_or(Problem::NotABoolean)?;
+    for (to, from) in word.iter_mut().zip(value) {
+        *to = from.to_ascii_lowercase();
+    }
+    match &*word {
+        b"0" | b"no" | b"off" | b"false" => Ok(false),
+        b"1" | b"yes" | b"on" | b"true" => Ok(true),
+        _ => Err(Problem::NotABoolean),
     }
 }

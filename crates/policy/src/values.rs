@@ -1,8 +1,9 @@
 //! The values for a socket, as asked for and as the kernel should show them.
 
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU32};
 
-use crate::value::MAX_USER_TIMEOUT;
+use crate::environment::Variable;
+use crate::value::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT, Problem};
 
 /// The interval that is used where nobody asked for one, in seconds, unless the idle time is shorter.
 pub const DEFAULT_INTERVAL: u32 = 15;
@@ -47,7 +48,7 @@ pub struct Values {
     pub user_timeout: UserTimeout,
 }
 
-/// One of the three keepalive values that a socket carries beside the switch SO_KEEPALIVE.
+/// One of the numbers that a socket carries beside the switch SO_KEEPALIVE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// TCP_KEEPIDLE, seconds.
@@ -56,66 +57,58 @@ pub enum Field {
     Interval,
     /// TCP_KEEPCNT.
     Count,
+    /// TCP_USER_TIMEOUT, milliseconds; 0 while nobody has set it.
+    UserTimeout,
 }
 
 impl Field {
     /// In the order in which they are set.
-    pub const ALL: [Field; 3] = [Field::Idle, Field::Interval, Field::Count];
+    pub const ALL: [Field; 4] = [Field::Idle, Field::Interval, Field::Count, Field::UserTimeout];
+    /// Those whose defaults are the network namespace's.
+    pub const KEEPALIVE: [Field; 3] = [Field::Idle, Field::Interval, Field::Count];
 }
 
-/// Something for each [`Field`].
+/// Something for each [`Field`], in the order of [`Field::ALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerField<T> {
-    /// For TCP_KEEPIDLE.
-    pub idle: T,
-    /// For TCP_KEEPINTVL.
-    pub interval: T,
-    /// For TCP_KEEPCNT.
-    pub count: T,
-}
+pub struct PerField<T>(pub [T; 4]);
 
 impl<T: Copy> PerField<T> {
     /// The one for `field`.
     pub fn of(&self, field: Field) -> T {
-        match field {
-            Field::Idle => self.idle,
-            Field::Interval => self.interval,
-            Field::Count => self.count,
-        }
+        self.0[field as usize]
     }
 
-    /// The place of the one for `field`.
-    pub fn place(&mut self, field: Field) -> &mut T {
-        match field {
-            Field::Idle => &mut self.idle,
-            Field::Interval => &mut self.interval,
-            Field::Count => &mut self.count,
-        }
+    /// Changes the one for `field`.
+    pub fn put(&mut self, field: Field, value: T) {
+        self.0[field as usize] = value;
     }
 }
 
-/// The network namespace's defaults, which a socket shows as long as nobody has set a value.
+/// What a socket shows as long as nobody has set a value: the network namespace's own values.
 pub type Defaults = PerField<u32>;
 
 impl Defaults {
     /// What Linux comes with (tcp(7): tcp_keepalive_time, tcp_keepalive_intvl, tcp_keepalive_probes).
-    pub const LINUX: Defaults = PerField { idle: 7200, interval: 75, count: 9 };
+    pub const LINUX: Defaults = PerField([7200, 75, 9, 0]);
 }
 
 /// What the kernel should show for a socket. `None`: left to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Idle and interval in seconds, count.
-    pub fields: PerField<Option<u32>>,
-    /// TCP_USER_TIMEOUT in milliseconds.
-    pub user_timeout: Option<u32>,
-}
+pub type Target = PerField<Option<NonZeroU32>>;
 
 impl Target {
-    /// The field by which a socket of ours is told from one that nobody has touched: the first that we set to
-    /// something else than the namespace's default.
+    /// Everything is left to the kernel.
+    pub const NOTHING: Target = PerField([None; 4]);
+
+    /// Whether the field should show this value.
+    pub fn is(&self, field: Field, value: u32) -> bool {
+        self.of(field).is_some_and(|wanted| wanted.get() == value)
+    }
+
+    /// The field by which a socket of ours is told from one that nobody has touched: the first of idle, interval and
+    /// count that we set to something else than the default.
     pub fn marker(&self, defaults: &Defaults) -> Option<Field> {
-        Field::ALL.into_iter().find(|&f| self.fields.of(f).is_some_and(|ours| ours != defaults.of(f)))
+        let differs = |&f: &Field| self.of(f).is_some_and(|ours| ours.get() != defaults.of(f));
+        Field::KEEPALIVE.iter().copied().find(differs)
     }
 }
 
@@ -128,35 +121,70 @@ impl Values {
         user_timeout: UserTimeout::Off,
     };
 
-    /// Which of the kernel's own values must be known before [`Values::resolve`] can tell everything.
-    pub fn leans_on(&self) -> PerField<bool> {
-        let auto = self.user_timeout == UserTimeout::Auto;
-        PerField {
-            idle: self.idle.is_none() && (auto || self.interval == Interval::Unset),
-            interval: auto && self.interval == Interval::System,
-            count: auto && self.count.is_none(),
+    /// Reads the value of one variable. Those that have nothing to do with values are not looked at.
+    pub fn read(&mut self, variable: Variable, text: &[u8]) -> Result<(), Problem> {
+        match variable {
+            Variable::Idle => self.idle = or_system(text, value::duration, MAX_SECONDS)?,
+            Variable::Interval => {
+                let seconds = or_system(text, value::duration, MAX_SECONDS)?;
+                self.interval = seconds.map_or(Interval::System, Interval::Seconds);
+            }
+            Variable::Count => self.count = or_system(text, value::count, MAX_COUNT)?,
+            Variable::UserTimeout => {
+                self.user_timeout = match text {
+                    b"off" => UserTimeout::Off,
+                    b"auto" => UserTimeout::Auto,
+                    _ => UserTimeout::Seconds(value::duration(text, MAX_USER_TIMEOUT)?),
+                };
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Whether some value follows from one of the kernel's own.
+    pub fn leans_on_kernel(&self) -> bool {
+        let system = self.idle.is_none() || self.interval == Interval::System || self.count.is_none();
+        (self.user_timeout == UserTimeout::Auto && system)
+            || (self.interval == Interval::Unset && self.idle.is_none())
     }
 
     /// What the kernel should show, where its own values are `kernel`.
     pub fn resolve(&self, kernel: &Defaults) -> Target {
-        let idle = self.idle.map(|n| u32::from(n.get()));
+        // Where it is left to the kernel: what the kernel has, and what we set.
+        let in_force = |value: Option<NonZeroU16>, field| match value {
+            Some(n) => n.get().into(),
+            None => kernel.of(field),
+        };
+        let idle = in_force(self.idle, Field::Idle);
         let interval = match self.interval {
             Interval::System => None,
-            Interval::Unset => Some(DEFAULT_INTERVAL.min(idle.unwrap_or(kernel.idle))),
-            Interval::Seconds(n) => Some(u32::from(n.get())),
+            Interval::Unset => NonZeroU16::new(DEFAULT_INTERVAL.min(idle) as u16),
+            Interval::Seconds(n) => Some(n),
         };
-        let count = self.count.map(|n| u32::from(n.get()));
-        let fields = PerField { idle, interval, count };
         let user_timeout = match self.user_timeout {
-            UserTimeout::Off => None,
-            UserTimeout::Seconds(s) => Some(s),
+            UserTimeout::Off => 0,
+            UserTimeout::Seconds(s) => s,
             UserTimeout::Auto => {
-                let in_force = |f: Field| fields.of(f).unwrap_or(kernel.of(f));
-                let probing = in_force(Field::Interval).saturating_mul(in_force(Field::Count));
-                Some(in_force(Field::Idle).saturating_add(probing))
+                let probing =
+                    in_force(interval, Field::Interval).saturating_mul(in_force(self.count, Field::Count));
+                idle.saturating_add(probing)
             }
         };
-        Target { fields, user_timeout: user_timeout.map(|s| s.min(MAX_USER_TIMEOUT) * 1000) }
+        PerField([
+            self.idle.map(NonZeroU32::from),
+            interval.map(NonZeroU32::from),
+            self.count.map(NonZeroU32::from),
+            NonZeroU32::new(user_timeout.min(MAX_USER_TIMEOUT) * 1000),
+        ])
     }
+}
+
+/// The word `system`, or a number up to `max`, which fits.
+fn or_system(
+    text: &[u8],
+    read: fn(&[u8], u32) -> Result<u32, Problem>,
+    max: u32,
+) -> Result<Option<NonZeroU16>, Problem> {
+    if text == b"system" { Ok(None) } else { read(text, max).map(|n| NonZeroU16::new(n as u16)) }
 }
