@@ -187,10 +187,10 @@ pub fn both_with(preload: Preload, environment: &[(&str, &str)], script: &str) -
 }
 
 /// Tries every case, and tells which ones failed.
-pub fn each<T: Debug>(cases: impl IntoIterator<Item = T>, test: impl Fn(&T) -> Result) -> Result {
+pub fn each<T: Debug>(cases: &[T], test: impl Fn(&T) -> Result) -> Result {
     let mut failures = String::new();
     for case in cases {
-        if let Err(error) = test(&case) {
+        if let Err(error) = test(case) {
             failures += &format!("{case:?}:\n{}\n", error.message().unwrap_or_default());
         }
     }

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     trials.extend(OTHER_SOCKETS.iter().map(|&(name, need, script)| {
         let mut needs = vec![CC];
         needs.extend(need);
-        trial(format!("untouched_{name}"), &needs, move || each([script], |script| both(script)))
+        trial(format!("untouched_{name}"), &needs, move || each(&[script], |script| both(script)))
     }));
     run(trials)
 }
@@ -161,7 +161,7 @@ fn sockets_that_came_another_way() -> Result {
         "c=socket inet6 stream+nonblock tcp; exec",
         "c=rawsocket inet stream 0; d=dup c; close c; c=dup d; fork",
     ];
-    each(makers, |make| {
+    each(&makers, |make| {
         let (listener, to) =
             if make.contains("inet6") { ("[::1]:0", "@l") } else { ("0.0.0.0:0", "127.0.0.1:@l") };
         let result = if make.contains("nonblock") { "-1 EINPROGRESS" } else { "0" };
@@ -170,7 +170,7 @@ fn sockets_that_came_another_way() -> Result {
         ))
     })?;
     each(
-        [
+        &[
             // An attempt that failed at once arms no timer, so there is nothing to do yet.
             "c=rawsocket inet stream 0; connect c 127.0.0.1:1 -> -1 ECONNREFUSED; show c -> off",
             // Fast open passes no hook.
