@@ -11,7 +11,7 @@ use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::settings::{self, Settings};
 use kashim_policy::skip;
 
-use crate::{chain, errno, report};
+use crate::{chain, errno, report, weak};
 
 /// Nothing was done yet.
 const NEW: u8 = 0;
@@ -50,6 +50,9 @@ pub fn settings() -> Option<&'static Settings> {
 
 /// The library's constructor.
 pub extern "C" fn when_loaded() {
+    if !weak::has_libc() {
+        return;
+    }
     // SAFETY: reading a word that the C library has set, or not yet.
     if unsafe { environ }.is_null() {
         // Before glibc 2.32 our constructor may run before libc's. The first hook will find an environment.
@@ -64,6 +67,10 @@ pub extern "C" fn when_loaded() {
 #[inline(never)]
 fn start() -> Option<&'static Settings> {
     if STATE.compare_exchange(NEW, STARTING, Acquire, Acquire).is_err() {
+        return None;
+    }
+    if !weak::has_libc() {
+        STATE.store(LEFT_ALONE, Release);
         return None;
     }
     let works = errno::kept(|_| {

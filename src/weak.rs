@@ -1,8 +1,12 @@
 //! Functions of the C library that may not be there.
 //!
-//! Before glibc 2.34 `dlsym` is in libdl, which a program need not be linked with; `_dl_sym` is glibc's own name for
-//! the same thing, in libc itself. Rust has no weak references, and folds a comparison of a function's address with
-//! null to false, so the addresses are kept as words of data, written by the loader.
+//! None of them has to be: a program without a C library at all (Go makes such ones that the loader starts all the
+//! same) must not fail to start because of us, and a reference that is not weak would make it fail. Before glibc 2.34
+//! `dlsym` is in libdl, which a program need not be linked with; `_dl_sym` is glibc's own name for the same thing, in
+//! libc itself.
+//!
+//! Rust has no weak references, and folds a comparison of a function's address with null to false, so the addresses
+//! in question are kept as words of data, written by the loader.
 
 use core::ffi::{c_char, c_void};
 use core::mem::transmute;
@@ -11,8 +15,9 @@ use core::ptr::read_volatile;
 // Directives of the assembler, no instructions: alike for every 64-bit architecture.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 core::arch::global_asm!(
-    ".weak dlsym",
-    ".weak _dl_sym",
+    // All that the library refers to, in the one object that a release build is made of.
+    ".weak __errno_location, environ, getauxval, syscall, strlen, bcmp, memcpy, memset, memmove, memcmp",
+    ".weak dlsym, _dl_sym",
     ".pushsection .data.rel.ro.kashim_weak,\"aw\",%progbits",
     ".balign 8",
     ".globl kashim_weak_dlsym",
@@ -21,6 +26,9 @@ core::arch::global_asm!(
     ".globl kashim_weak_dl_sym",
     ".hidden kashim_weak_dl_sym",
     "kashim_weak_dl_sym: .8byte _dl_sym",
+    ".globl kashim_weak_errno_location",
+    ".hidden kashim_weak_errno_location",
+    "kashim_weak_errno_location: .8byte __errno_location",
     ".popsection",
 );
 
@@ -32,6 +40,7 @@ compile_error!(
 unsafe extern "C" {
     static kashim_weak_dlsym: usize;
     static kashim_weak_dl_sym: usize;
+    static kashim_weak_errno_location: usize;
 }
 
 /// dlsym(3).
@@ -49,4 +58,11 @@ pub fn dlsym() -> Option<Dlsym> {
 pub fn dl_sym() -> Option<DlSym> {
     // SAFETY: as above.
     unsafe { transmute::<usize, Option<DlSym>>(read_volatile(&raw const kashim_weak_dl_sym)) }
+}
+
+/// Whether the process has a C library that we know: glibc and musl have all that the library refers to, and no other
+/// has this one.
+pub fn has_libc() -> bool {
+    // SAFETY: a word of data of ours.
+    unsafe { read_volatile(&raw const kashim_weak_errno_location) != 0 }
 }
