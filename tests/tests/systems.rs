@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (system, needs) in [
         (HOST, &[Need::Program("cc")][..]),
-        (DEBIAN_11, &[Need::Program("debootstrap"), Need::Program("unshare"), Need::Root]),
+        (
+            DEBIAN_11,
+            &[Need::Program("debootstrap"), Need::Program("apt-get"), Need::Program("unshare"), Need::Root],
+        ),
         (MUSL, &[Need::Program("musl-gcc")]),
     ] {
         let mut add = |what: &str, test: fn(System) -> Result| {
@@ -32,11 +35,13 @@ fn main() -> ExitCode {
         add("socket_before_our_constructor", socket_before_our_constructor);
         add("other_preloads", other_preloads);
         add("empty_environment", empty_environment);
+        add("environment_emptied_by_the_program", environment_emptied_by_the_program);
         add("only_the_preload_in_the_environment", only_the_preload_in_the_environment);
         add("plugin", plugin);
         if system != MUSL {
             add("any_program", any_program);
             add("no_dlsym_in_the_process", no_dlsym_in_the_process);
+            add("no_c_library_in_the_process", no_c_library_in_the_process);
         }
         if system == DEBIAN_11 {
             add("program_with_libdl", program_with_libdl);
@@ -52,17 +57,17 @@ fn main() -> ExitCode {
 struct System {
     name: &'static str,
     compiler: &'static str,
-    /// The Debian release, for a system in a directory of its own.
-    suite: Option<&'static str>,
+    /// Whether it has a root directory of its own.
+    rooted: bool,
 }
 
-const HOST: System = System { name: "host", compiler: "cc", suite: None };
-const MUSL: System = System { name: "musl", compiler: "musl-gcc", suite: None };
-const DEBIAN_11: System = System { name: "debian_11", compiler: "gcc", suite: Some("bullseye") };
+const HOST: System = System { name: "host", compiler: "cc", rooted: false };
+const MUSL: System = System { name: "musl", compiler: "musl-gcc", rooted: false };
+const DEBIAN_11: System = System { name: "debian_11", compiler: "gcc", rooted: true };
 
 impl System {
     fn root(self) -> Result<Option<&'static Path>> {
-        self.suite.map(root).transpose()
+        self.rooted.then(root).transpose()
     }
 
     /// Where a path in this system is for us.
@@ -73,19 +78,25 @@ impl System {
         })
     }
 
-    /// Compiles a file of `fixtures/systems`; returns the path in this system.
+    /// A file of `fixtures/systems`, as a path in this system.
+    fn fixture(self, name: &str) -> Result<PathBuf> {
+        Ok(match self.root()? {
+            Some(_) => run_directory()?.join(name),
+            None => fixtures().join(name),
+        })
+    }
+
+    /// Compiles one; returns the path in this system.
     fn compile(self, source: &str, flags: &[&str]) -> Result<PathBuf> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        if self.suite.is_none() {
-            return compile(self.compiler, &fixture(source), flags);
+        let source = self.fixture(source)?;
+        if !self.rooted {
+            return compile(self.compiler, &source, flags);
         }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let inside = run_directory()?.join(format!("{number}-{source}"));
-        let result = inside.with_extension("out");
-        fs::copy(fixture(source), self.outside(&inside)?)?;
+        let result = source.with_extension(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
         self.program(Path::new(self.compiler))?
             .args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"])
-            .args([&result, &inside])
+            .args([&result, &source])
             .args(flags)
             .succeed()?;
         Ok(result)
@@ -100,8 +111,8 @@ impl System {
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
-    workspace().join("tests/fixtures/systems").join(name)
+fn fixtures() -> PathBuf {
+    workspace().join("tests/fixtures/systems")
 }
 
 /// A path as an argument.
@@ -114,31 +125,39 @@ fn run_directory() -> Result<&'static Path> {
     library()?.parent().ok_or_else(|| "the library is in no directory".into())
 }
 
-/// The root directory of a Debian release with a C compiler, made at the first use and kept in the target directory.
-/// The library is in it under the path that it has outside, so that a process's maps read alike.
-fn root(suite: &'static str) -> Result<&'static Path> {
+/// The name of Debian 11.
+const SUITE: &str = "bullseye";
+
+/// The root directory of a Debian 11 with a C compiler, made at the first use and kept in the target directory.
+/// The library is in it under the path that it has outside, so that a process's maps read alike, and beside it the
+/// fixtures.
+fn root() -> Result<&'static Path> {
     static ROOT: OnceLock<Result<PathBuf>> = OnceLock::new();
     ROOT.get_or_init(|| {
         let roots = target_dir().join("roots");
         fs::create_dir_all(&roots)?;
-        let root = roots.join(suite);
+        let root = roots.join(SUITE);
         // Somebody else may be running the tests too.
-        let lock = File::create(roots.join(format!("{suite}.lock")))?;
+        let lock = File::create(roots.join(format!("{SUITE}.lock")))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         if !root.exists() {
-            bootstrap(suite, &root)?;
+            bootstrap(&root)?;
         }
         remove_leftovers(&root)?;
         let copy = root.join(library()?.strip_prefix("/")?);
         fs::create_dir_all(copy.parent().ok_or("the library is in no directory")?)?;
-        fs::copy(library()?, copy)?;
+        fs::copy(library()?, &copy)?;
+        for entry in fs::read_dir(fixtures())? {
+            let entry = entry?;
+            fs::copy(entry.path(), copy.with_file_name(entry.file_name()))?;
+        }
         Ok(root)
     })
     .as_deref()
     .map_err(Clone::clone)
 }
 
-fn bootstrap(suite: &str, root: &Path) -> Result {
+fn bootstrap(root: &Path) -> Result {
     let unfinished = root.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
@@ -148,13 +167,13 @@ fn bootstrap(suite: &str, root: &Path) -> Result {
     let made = Command::new("unshare")
         .args(["--mount", "timeout", "600"])
         .arg(find_program("debootstrap").ok_or("no debootstrap")?)
-        .args(["--variant=minbase", "--include=gcc,libc6-dev", suite])
+        .args(["--variant=minbase", "--include=gcc,libc6-dev", SUITE])
         .arg(&unfinished)
         .arg(mirror()?)
         .stdin(Stdio::null())
         .output()?;
     if !made.status.success() {
-        return Err(format!("debootstrap {suite}: {}", String::from_utf8_lossy(&made.stdout)).into());
+        return Err(format!("debootstrap {SUITE}: {}", String::from_utf8_lossy(&made.stdout)).into());
     }
     // The packages as they came.
     fs::remove_dir_all(unfinished.join("var/cache/apt/archives"))?;
@@ -297,7 +316,7 @@ fn cancelled(system: System, call: &str) -> Result {
 
 fn cancelled_in_cplusplus() -> Result {
     // The driver takes the file for C++.
-    let program = compile("c++", &fixture("cancel.c"), &["-pthread"])?;
+    let program = compile("c++", &fixtures().join("cancel.c"), &["-pthread"])?;
     for call in ["accept", "accept4", "connect"] {
         for (preload, keepalive) in both() {
             let program = Program::new(&program).arg(call).preload(preload);
@@ -392,6 +411,14 @@ fn empty_environment(system: System) -> Result {
     Ok(())
 }
 
+/// The settings were read before.
+fn environment_emptied_by_the_program(system: System) -> Result {
+    let sockets = system.compile("sockets.c", &[])?;
+    let program = system.program(&sockets)?.arg("clearenv").preload(Preload::OURS);
+    end(expect(start(program)?, &every_way(Preload::ours()))?)?;
+    Ok(())
+}
+
 fn only_the_preload_in_the_environment(system: System) -> Result {
     let sockets = system.compile("sockets.c", &[])?;
     let mut program = system.program(&sockets)?.preloads_others(DEFAULTS);
@@ -420,26 +447,24 @@ fn plugin(system: System) -> Result {
     Ok(())
 }
 
+const WITHOUT_LIBC: [&str; 3] = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"];
+
 /// A process with neither `dlsym` nor `_dl_sym`: its C library is one of our own.
 fn no_dlsym_in_the_process(system: System) -> Result {
-    const FLAGS: [&str; 3] = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"];
-    let libc = system.compile("bare_libc.c", &[&FLAGS[..], &["-shared", "-fPIC"]].concat())?;
-    let bare = system.compile("bare.c", &[&FLAGS[..], &["-fpie", "-pie", text(&libc)?]].concat())?;
+    let libc = system.compile("bare_libc.c", &[&WITHOUT_LIBC[..], &["-shared", "-fPIC"]].concat())?;
+    let bare = system.compile("bare.c", &[&WITHOUT_LIBC[..], &["-fpie", "-pie", text(&libc)?]].concat())?;
     for (preload, keepalive) in [
         (Preload::No, Keepalive::untouched()),
         (Preload::OURS, Preload::ours()),
         (Preload::FORCED, Preload::ours()),
     ] {
-        let program = system.program(&bare)?.preload(preload).env("KA_LOG", "stderr");
         // It switches keepalive off for the last one.
+        let last = if preload == Preload::FORCED { keepalive } else { Keepalive { on: false, ..keepalive } };
+        let program = system.program(&bare)?.preload(preload).env("KA_LOG", "stderr");
         let mut expected = every_way(keepalive);
-        if preload != Preload::FORCED {
-            expected[4].1.on = false;
-        }
+        expected[4].1 = last;
         let program = expect(start(program)?, &expected)?;
-        if maps(&program)?.contains("/libc.so") || maps(&program)?.contains("/libc-") {
-            return Err("the system's C library is there".into());
-        }
+        without_libc(&program)?;
         let stderr = end(program)?;
         if stderr.contains("straight to the kernel") != (preload != Preload::No) {
             return Err(format!("what the log says of it: {stderr:?}").into());
@@ -448,10 +473,31 @@ fn no_dlsym_in_the_process(system: System) -> Result {
     Ok(())
 }
 
+/// A process that has nothing of what the library calls, and none of its own calls for the library to stand before.
+fn no_c_library_in_the_process(system: System) -> Result {
+    let functions = system.fixture("bare_libc.c")?;
+    let bare =
+        system.compile("bare.c", &[&WITHOUT_LIBC[..], &["-fpie", "-pie", text(&functions)?]].concat())?;
+    for preload in [Preload::No, Preload::FORCED] {
+        let program = system.program(&bare)?.preload(preload).env("KA_LOG", "stderr");
+        let program = expect(start(program)?, &every_way(Keepalive::untouched()))?;
+        without_libc(&program)?;
+        end(program)?;
+    }
+    Ok(())
+}
+
+fn without_libc(program: &Running) -> Result {
+    let maps = maps(program)?;
+    if ["/libc.so", "/libc-", "/ld-musl"].iter().any(|name| maps.contains(name)) {
+        return Err(format!("the system's C library is there:\n{maps}").into());
+    }
+    Ok(())
+}
+
 /// A program of Debian's that is linked with libdl.
 fn program_with_libdl(system: System) -> Result {
-    let script = run_directory()?.join("sockets.pl");
-    fs::copy(fixture("sockets.pl"), system.outside(&script)?)?;
+    let script = system.fixture("sockets.pl")?;
     for (preload, keepalive) in both() {
         let program = system.program(Path::new("/usr/bin/perl"))?.arg(&script).preload(preload);
         let program =
@@ -486,12 +532,12 @@ fn debug_build() -> Result {
         }
     };
 
-    let sockets = compile("cc", &fixture("sockets.c"), &[])?;
+    let sockets = compile("cc", &fixtures().join("sockets.c"), &[])?;
     let program = expect(start(preloaded(Program::new(sockets)))?, &every_way(keepalive))?;
     mapped(&program)?;
     end(program)?;
     for (compiler, flags) in [("cc", &["-fexceptions", "-pthread"][..]), ("c++", &["-pthread"])] {
-        let threads = compile(compiler, &fixture("cancel.c"), flags)?;
+        let threads = compile(compiler, &fixtures().join("cancel.c"), flags)?;
         for call in ["accept", "accept4", "connect"] {
             let program = start(preloaded(Program::new(&threads).arg(call)))?;
             let program = cancel(program, true, &[("socket", keepalive)])?;
