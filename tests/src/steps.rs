@@ -37,11 +37,12 @@ impl Steps {
         let mut step = |text: &str, want: Option<String>| steps.push(Step { text: text.to_owned(), want });
         let loaded = if preload == Preload::No { "no" } else { "yes" };
         let proof = format!("maps {}", library()?.display());
+        let texts = || script.split([';', '\n']).map(str::trim).filter(|text| !text.is_empty());
         // Where a step executes the program anew, it is that one which has the library.
-        if !script.contains("exec") {
+        if !texts().any(executes) {
             step(&proof, Some(loaded.to_owned()));
         }
-        for text in script.split([';', '\n']).map(str::trim).filter(|text| !text.is_empty()) {
+        for text in texts() {
             let (text, wants) = match text.split_once("->") {
                 Some((text, wants)) => (text.trim(), Some(wants)),
                 None => (text, None),
@@ -51,7 +52,7 @@ impl Steps {
                 in_full(if preload == Preload::No { without } else { with }.trim())
             });
             step(text, want);
-            if text.split(' ').next() == Some("exec") {
+            if executes(text) {
                 step(&proof, Some(loaded.to_owned()));
             }
         }
@@ -82,7 +83,7 @@ impl Steps {
             Some(path) => path.clone(),
             None => compile("cc", &fixture("steps.c"), &["-pthread"])?,
         };
-        let executes = self.steps.iter().any(|step| step.text.starts_with("exec"));
+        let executes = self.steps.iter().any(|step| executes(&step.text));
         let mut program = match self.before.split_first() {
             Some((first, rest)) => Program::new(first).args(rest).arg(path),
             None => Program::new(path),
@@ -119,7 +120,7 @@ impl Steps {
         };
         for (i, step) in self.steps.iter().enumerate() {
             let is = results.get(i).map_or("nothing", String::as_str);
-            if wrong(step, is) && !step.text.starts_with("exec") {
+            if wrong(step, is) && !executes(&step.text) {
                 let want = step.want.as_deref().unwrap_or("a success");
                 return Err(format!(
                     "{:?}: step {:?} gave {is:?}, not {want:?}\n{}{}",
@@ -184,6 +185,11 @@ pub fn both_with(preload: Preload, environment: &[(&str, &str)], script: &str) -
         return Err(format!("something was written: {}", output.stderr).into());
     }
     Ok(())
+}
+
+/// Whether the step executes the program anew.
+fn executes(step: &str) -> bool {
+    step.split(' ').next() == Some("exec")
 }
 
 /// Tries every case, and tells which ones failed.

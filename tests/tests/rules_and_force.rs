@@ -192,6 +192,12 @@ const VALUES: &[(&str, &str)] = &[
          f=socket inet stream 0; connect f @l; set f idle 20; set f count 4; show f -> off 20/75/4 | on 20/11/4
          g=socket inet stream 0; set g timeout 5000; connect g @l; show g -> off 7200/75/9, user timeout 5000 | on 30/11/3, user timeout 5000",
     ),
+    // Also where they have the value that a rule has, for another destination.
+    (
+        "127.0.0.2 interval=20 user-timeout=9",
+        "l=listener 0.0.0.0:0; c=rawsocket inet stream 0; rawset c interval 20; rawset c timeout 9000; connect c 127.0.0.1:@l
+         show c -> off 7200/20/9, user timeout 9000 | on 77/20/5, user timeout 9000",
+    ),
     // So does its decision to have none.
     (
         "* idle=30",
@@ -262,6 +268,13 @@ const SETTINGS: &[(Settings, &str)] = &[
         &[("KA_IDLE", "4"), ("KA_INTERVAL", "9"), ("KA_RULES", "* idle=300")],
         "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off | on 4/9/9; connect c 127.0.0.2:@l; show c -> off | on 300/9/9",
     ),
+    // Switched off, a socket is in the program's hands, also where a value of ours is the kernel's, too.
+    (
+        &[("KA_FORCE", "1"), ("KA_RULES", "127.0.0.2 off")],
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; connect c 127.0.0.2:@l; show c -> off; set c count 20; set c keepalive 1
+         show c -> on 7200/75/20; d=socket inet stream 0; connect d 127.0.0.3:@l; set d count 20; set d keepalive 0
+         show d -> off 7200/75/20 | on 60/15/9",
+    ),
     // Everything is left to the kernel, but for one destination.
     (
         &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system"), ("KA_RULES", "127.0.0.2 idle=30; 127.0.0.3 off")],
@@ -325,6 +338,13 @@ const FORCED: &[(&str, &str)] = &[
         "l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c keepalive 1; rawset c idle 33; connect c @l; show c -> on 33/75/9
          d=socket inet stream 0; connect d @l; show d -> off; set d keepalive 1; set d idle 20; set d interval 21; set d count 22
          show d -> on 20/21/22",
+    ),
+    // A rule that leaves one field to the kernel holds the others, also beside a rule that says off.
+    (
+        "127.0.0.2 idle=system; 127.0.0.3 off",
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; connect c 127.0.0.2:@l; set c interval 20; set c count 20
+         show c -> off 7200/20/20 | on 7200/11/5; d=socket inet stream 0; connect d 127.0.0.4:@l; set d count 20; set d keepalive 0
+         show d -> off 7200/75/20 | ours",
     ),
     // A field that nobody asked for is the program's.
     (

@@ -1,0 +1,359 @@
+//! The system calls that the library adds, one by one, with strace as the witness.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use kashim_tests::{
+    Need, Preload, Program, Result, Scratch, Steps, compile, each, fixture, library, run, trial,
+};
+
+fn main() -> ExitCode {
+    let needs = [Need::Program("cc"), Need::Program("strace")];
+    run(vec![
+        trial("added_by_each_hook", &needs, || each(ADDED, added)),
+        trial("added_in_other_namespaces", &[needs[0], needs[1], Need::Root], || {
+            each(ADDED_IN_NAMESPACES, added)
+        }),
+        trial("added_at_load_and_exit", &needs, added_at_load_and_exit),
+    ])
+}
+
+/// Settings beside 77/11/5, and a script. Behind each step stand the calls that the library adds to it; to the others
+/// it adds none.
+type Case = (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
+
+const SET_UP: &str = "set keepalive, set idle, set interval, set count";
+/// For a socket that came another way than through the `socket` hook.
+const FILL_IN: &str = "get idle, set keepalive, set idle, get interval, set interval, get count, set count";
+const FILL_IN_WITH_TIMEOUT: &str = "get idle, set keepalive, set idle, get interval, set interval, get count, set count, get timeout, set timeout";
+/// Who is at the ends of an accepted socket.
+const WHO: &str = "get idle, getsockname, getpeername";
+
+const ADDED: &[Case] = &[
+    (
+        &[],
+        &[
+            ("s=socket inet stream 0", SET_UP),
+            ("t=socket inet6 stream+cloexec+nonblock tcp", SET_UP),
+            ("x=socket inet dgram 0", ""),
+            ("x=socket inet6 dgram+nonblock udp", ""),
+            ("u=socket unix stream 0", ""),
+            ("x=socket unix dgram 0", ""),
+            ("x=socket unix seqpacket+cloexec 0", ""),
+            ("x=socket netlink raw 0", ""),
+            ("x=socket inet stream 4000", ""),
+            ("l=listener 127.0.0.1:0", ""),
+            ("ul=listener unix", ""),
+            ("connect s @l", "get idle"),
+            ("connect s @l", ""),
+            ("a=accept l", FILL_IN),
+            ("connect u @ul", ""),
+            ("b=accept ul", "get idle"),
+            ("d=socket inet dgram 0", ""),
+            ("connect d 127.0.0.1:9", "get idle"),
+            ("connect d unspec", ""),
+            ("n=socket inet stream+nonblock 0", SET_UP),
+            ("connect n @l", "get idle"),
+            ("wait n", ""),
+            ("b=accept4 l cloexec full", FILL_IN),
+            // Whatever failed is left as it is.
+            ("connect 99 @l", ""),
+            ("connect t 127.0.0.1:1", ""),
+            ("x=accept t", ""),
+            ("connect s null", ""),
+            // Everything else passes.
+            ("set s idle 20", ""),
+            ("set s keepalive 1", ""),
+            ("set s nodelay 1", ""),
+            ("z=socket inet stream 0", SET_UP),
+            ("bind z 127.0.0.1:0", ""),
+            ("listen z", ""),
+            ("y=dup z", ""),
+            ("f=socket inet stream 0", SET_UP),
+            ("fastopen f @l", ""),
+            ("close s", ""),
+            // A listener of ours hands its options on.
+            ("r=rawsocket inet stream 0", ""),
+            ("connect r @z", FILL_IN),
+            ("c=accept z", "get idle"),
+            ("fork", ""),
+            ("s=socket inet stream 0", SET_UP),
+        ],
+    ),
+    (
+        &[("KA_USER_TIMEOUT", "30")],
+        &[
+            ("s=socket inet stream 0", "set keepalive, set idle, set interval, set count, set timeout"),
+            ("l=listener 127.0.0.1:0", ""),
+            ("connect s @l", "get idle"),
+            ("a=accept l", FILL_IN_WITH_TIMEOUT),
+            ("r=rawsocket inet stream 0", ""),
+            ("connect r @l", FILL_IN_WITH_TIMEOUT),
+        ],
+    ),
+    (
+        &[("KA_INTERVAL", "system")],
+        &[
+            ("s=socket inet stream 0", "set keepalive, set idle, set count"),
+            ("l=listener 127.0.0.1:0", ""),
+            ("a=socket inet stream 0", "set keepalive, set idle, set count"),
+            ("connect a @l", "get idle"),
+        ],
+    ),
+    (
+        &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system")],
+        &[
+            ("s=socket inet stream 0", "set keepalive"),
+            ("l=listener 127.0.0.1:0", ""),
+            ("connect s @l", ""),
+            ("a=accept l", ""),
+        ],
+    ),
+    // A filter that refuses the first option is not asked again.
+    (
+        &[],
+        &[
+            ("refuse setsockopt", ""),
+            ("s=socket inet stream 0", "set keepalive"),
+            ("l=listener 127.0.0.1:0", ""),
+            ("r=rawsocket inet stream 0", ""),
+            ("connect r @l", "get idle, set keepalive"),
+        ],
+    ),
+    // With rules it must be known who is there, but only for TCP.
+    (
+        &[(
+            "KA_RULES",
+            "127.0.0.2 idle=30; 127.0.0.3 idle=30 interval=4 count=3 user-timeout=9; 127.0.0.4 off; 10.0.0.1 off",
+        )],
+        &[
+            ("l=listener 0.0.0.0:0", ""),
+            ("s=socket inet stream 0", SET_UP),
+            ("connect s 127.0.0.1:@l", "get idle"),
+            (
+                "a=accept l",
+                "get idle, getsockname, getpeername, set keepalive, set idle, get interval, set interval, get count, set count",
+            ),
+            ("t=socket inet stream 0", SET_UP),
+            ("connect t 127.0.0.2:@l", "get idle, set idle, get interval, get count, get timeout"),
+            ("v=socket inet stream 0", SET_UP),
+            (
+                "connect v 127.0.0.3:@l",
+                "get idle, set idle, get interval, set interval, get count, set count, get timeout, set timeout",
+            ),
+            ("ul=listener unix", ""),
+            ("u=socket unix stream 0", ""),
+            ("connect u @ul", ""),
+            ("b=accept ul", "get idle"),
+            ("d=socket inet dgram 0", ""),
+            ("connect d 127.0.0.2:9", "get idle"),
+            ("z=socket inet stream 0", SET_UP),
+            ("bind z 127.0.0.1:0", ""),
+            ("listen z", ""),
+            ("r=rawsocket inet stream 0", ""),
+            ("rawconnect r @z", ""),
+            ("c=accept z", WHO),
+            ("e=rawsocket inet stream 0", ""),
+            ("rawconnect e @z", ""),
+            ("c=accept4 z 0 full", WHO),
+            // The first time that the namespace's own values matter.
+            ("o=socket inet stream 0", SET_UP),
+            (
+                "connect o 127.0.0.4:@l",
+                "get idle, set keepalive, socket, get idle, get interval, get count, close, set idle, get interval, set interval, get count, set count, get timeout",
+            ),
+            ("p=socket inet stream 0", SET_UP),
+            (
+                "connect p 127.0.0.4:@l",
+                "get idle, set keepalive, set idle, get interval, set interval, get count, set count, get timeout",
+            ),
+        ],
+    ),
+    (
+        &[("KA_FORCE", "1")],
+        &[
+            ("s=socket inet stream 0", SET_UP),
+            ("set s keepalive 0", "get idle, set keepalive"),
+            ("set s idle 20", "get idle, set idle"),
+            ("set s interval 20", "get interval, set interval"),
+            ("set s count 20", "get count, set count"),
+            // No user timeout of ours, other options, errors.
+            ("set s timeout 20", ""),
+            ("set s nodelay 1", ""),
+            ("set s reuseaddr 1", ""),
+            ("set s idle 0", "get idle"),
+            ("d=socket inet dgram 0", ""),
+            ("set d keepalive 1", "get idle"),
+            ("set d ttl 5", ""),
+            ("u=socket unix stream 0", ""),
+            ("set u keepalive 1", "get idle"),
+            ("l=listener 127.0.0.1:0", ""),
+            ("connect s @l", "get idle"),
+        ],
+    ),
+    (
+        &[("KA_FORCE", "1"), ("KA_USER_TIMEOUT", "9")],
+        &[
+            ("s=socket inet stream 0", "set keepalive, set idle, set interval, set count, set timeout"),
+            ("set s timeout 20", "get timeout, set timeout"),
+        ],
+    ),
+    // The namespace's values are read once in a process, where a value is neither ours nor the one that Linux comes with.
+    (
+        &[],
+        &[
+            ("l=listener 127.0.0.1:0", ""),
+            ("r=rawsocket inet stream 0", ""),
+            ("rawset r idle 20", ""),
+            ("connect r @l", "get idle, socket, get idle, get interval, get count, close"),
+            ("s=rawsocket inet stream 0", ""),
+            ("rawset s idle 20", ""),
+            ("connect s @l", "get idle"),
+            ("fork", ""),
+            ("t=rawsocket inet stream 0", ""),
+            ("rawset t idle 20", ""),
+            ("connect t @l", "get idle"),
+        ],
+    ),
+    // Switched off.
+    (
+        &[("KA_DISABLE", "1"), ("KA_FORCE", "1"), ("KA_RULES", "* idle=5")],
+        &[
+            ("s=socket inet stream 0", ""),
+            ("l=listener 127.0.0.1:0", ""),
+            ("connect s @l", ""),
+            ("a=accept l", ""),
+            ("set s keepalive 1", ""),
+            ("set s idle 20", ""),
+        ],
+    ),
+];
+
+const ADDED_IN_NAMESPACES: &[Case] = &[(
+    &[],
+    &[
+        ("namespace 300 20 3", ""),
+        ("l=listener 127.0.0.1:0", ""),
+        ("s=socket inet stream 0", SET_UP),
+        ("connect s @l", "get idle"),
+        ("r=rawsocket inet stream 0", ""),
+        (
+            "connect r @l",
+            "get idle, socket, get idle, get interval, get count, close, set keepalive, set idle, get interval, set interval, get count, set count",
+        ),
+        ("a=accept l", FILL_IN),
+    ],
+)];
+
+/// What a call is called here: options by name, everything else by the call's own name.
+fn short(line: &str) -> Option<String> {
+    // With -f each line begins with the number of the process.
+    let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    let (name, arguments) = line.split_once('(')?;
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return None;
+    }
+    let option = arguments.split(", ").nth(2).unwrap_or_default();
+    let option = match option {
+        "SO_KEEPALIVE" => "keepalive",
+        "TCP_KEEPIDLE" => "idle",
+        "TCP_KEEPINTVL" => "interval",
+        "TCP_KEEPCNT" => "count",
+        "TCP_USER_TIMEOUT" => "timeout",
+        other => other,
+    };
+    Some(match name {
+        "setsockopt" => format!("set {option}"),
+        "getsockopt" => format!("get {option}"),
+        _ => name.to_owned(),
+    })
+}
+
+/// For each step, and for what stands before the first one and behind the last: the calls up to the line that the
+/// step prints.
+fn traced(preload: Preload, environment: &[(&str, &str)], script: &str) -> Result<Vec<Vec<String>>> {
+    let scratch = Scratch::new()?;
+    let trace = scratch.join("trace");
+    let mut strace = vec!["strace".to_owned(), "-f".to_owned(), "-qq".to_owned(), "-o".to_owned()];
+    strace.push(trace.display().to_string());
+    let variables = preload.variables()?;
+    let more = environment.iter().map(|(name, value)| format!("{name}={value}"));
+    for variable in variables.into_iter().chain(more) {
+        strace.extend(["-E".to_owned(), variable]);
+    }
+    Steps::new(preload, script)?.under(strace).command()?.succeed()?;
+    let mut steps = vec![Vec::new()];
+    for line in fs::read_to_string(&trace)?.lines() {
+        // Of a process that only waits for its child it says nothing when it does.
+        let Some(call) = short(line).filter(|call| call != "wait4") else { continue };
+        if line.contains("write(1, ") {
+            steps.push(Vec::new());
+        } else if let Some(step) = steps.last_mut() {
+            step.push(call);
+        }
+    }
+    Ok(steps)
+}
+
+fn added(&(environment, steps): &Case) -> Result {
+    let script: String = steps.iter().map(|(step, _)| format!("{step};")).collect();
+    let without = traced(Preload::No, &[], &script)?;
+    let with = traced(Preload::OURS, environment, &script)?;
+    // In front of them is the proof that the library is there, and behind them the exit.
+    if without.len() != steps.len() + 2 || with.len() != without.len() {
+        return Err(format!("{} steps, {} and {} traced", steps.len(), without.len(), with.len()).into());
+    }
+    let mut wrong = String::new();
+    let exit = ("the exit", "");
+    for (i, (step, want)) in steps.iter().chain([&exit]).enumerate() {
+        let mut rest: HashMap<&str, usize> = HashMap::new();
+        for call in &without[i + 1] {
+            *rest.entry(call).or_default() += 1;
+        }
+        // The program's own calls come first.
+        let added: Vec<&str> = with[i + 1]
+            .iter()
+            .map(String::as_str)
+            .filter(|call| match rest.get_mut(call) {
+                Some(n) if *n > 0 => {
+                    *n -= 1;
+                    false
+                }
+                _ => true,
+            })
+            .collect();
+        if added.join(", ") != *want {
+            wrong += &format!("{step:?} added [{}], not [{want}]\n", added.join(", "));
+        }
+        if rest.values().any(|&n| n > 0) {
+            wrong += &format!("{step:?} lost {rest:?}\n");
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
+}
+
+/// The loader does for the library what it does for one that does nothing, and that is all.
+fn added_at_load_and_exit() -> Result {
+    let nothing =
+        compile("cc", &fixture("nothing.c"), &["-shared", "-fPIC", "-nostdlib", "-Wl,-z,relro,-z,now"])?;
+    let scratch = Scratch::new()?;
+    let settings =
+        "KA_IDLE=5m KA_INTERVAL=20 KA_COUNT=3 KA_USER_TIMEOUT=auto KA_FORCE=1 KA_SKIP=a:b KA_RULES=:22,off";
+    let calls = |library: &Path| -> Result<Vec<String>> {
+        let trace = scratch.join("trace");
+        let mut strace = Program::new("strace").arg("-o").arg(&trace);
+        strace = strace.arg("-E").arg(format!("LD_PRELOAD={}", library.display()));
+        for setting in settings.split(' ') {
+            strace = strace.arg("-E").arg(setting.replace(',', " "));
+        }
+        strace.args(["--", "true"]).succeed()?;
+        let text = fs::read_to_string(&trace)?;
+        assert!(text.contains(&library.display().to_string()), "{text}");
+        // How many pieces a file is mapped in depends on its layout.
+        Ok(text.lines().filter_map(short).filter(|call| call != "mmap").collect())
+    };
+    assert_eq!(calls(library()?)?, calls(&nothing)?);
+    Ok(())
+}
