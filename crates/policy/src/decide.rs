@@ -136,19 +136,20 @@ pub fn check<S: Socket>(
 /// With `KA_FORCE`, before the program sets an option itself: what to put back once its call has succeeded.
 pub fn hold(settings: &Settings, socket: &mut impl Socket, opt: Opt) -> Option<u32> {
     let ours = Ours::of(settings, socket);
+    let marker = ours.plain(socket).marker(&known(socket));
     let may_be_off = settings.rules.as_slice().iter().any(|rule| rule.action == Action::Off);
-    if opt == Opt::KeepAlive || may_be_off {
-        // Whether the socket as a whole is one that we have switched on, and no rule has switched off.
-        let marker = ours.plain(socket).marker(&known(socket));
-        let value = socket.get(Opt::Value(marker.unwrap_or(Field::Idle))).ok()?;
-        if !marker.map_or(!may_be_off, |field| ours.is_ours(socket, field, value)) {
-            return None;
-        }
-    }
+    // Whether the socket as a whole is one that we have switched on, and no rule has switched off.
+    let is_on = |socket: &mut _| match Socket::get(socket, Opt::Value(marker.unwrap_or(Field::Idle))) {
+        Ok(value) => marker.map_or(!may_be_off, |field| ours.is_ours(socket, field, value)),
+        Err(_) => false,
+    };
     match opt {
-        Opt::KeepAlive => Some(1),
+        Opt::KeepAlive => is_on(socket).then_some(1),
         Opt::Value(field) if ours.sets(field) => {
-            socket.get(opt).ok().filter(|&value| ours.is_ours(socket, field, value))
+            let value = socket.get(opt).ok()?;
+            // A value that is ours and the kernel's too also stands in a socket that a rule has switched off.
+            let in_doubt = may_be_off && value == known(socket).of(field);
+            (ours.is_ours(socket, field, value) && (!in_doubt || is_on(socket))).then_some(value)
         }
         Opt::Value(_) => None,
     }
@@ -211,8 +212,9 @@ impl<'a> Ours<'a> {
             let target = self.plain(socket);
             let Some(marker) = target.marker(&defaults) else { return Outcome::LeftAlone(Why::NoMarker) };
             let Ok(value) = look(socket, marker, seen) else { return Outcome::LeftAlone(Why::NotTcp) };
-            // Untouched: it came another way than through the `socket` hook.
-            if value != defaults.of(marker) {
+            // Untouched, it came another way than through the `socket` hook, and nothing in it is ours.
+            let touched = value != defaults.of(marker);
+            if touched {
                 if self.is_ours(socket, marker, value) {
                     return Outcome::LeftAlone(Why::AlreadySet);
                 }
@@ -224,7 +226,7 @@ impl<'a> Ours<'a> {
                     return Outcome::LeftAlone(Why::ProgramsOwn);
                 }
             }
-            return self.adjust(socket, Some(true), &target, (marker, value));
+            return self.adjust(socket, Some(true), &target, (marker, value), touched);
         }
     }
 
@@ -232,10 +234,13 @@ impl<'a> Ours<'a> {
     fn replace(&self, socket: &mut impl Socket, values: &Values, seen: (Field, u32)) -> Outcome {
         // A socket with a value of ours in its marker was switched on by us: if it is off now, the program did that.
         // One with a value of its own is the program's as well.
-        let marked = self.plain(socket).marker(&known(socket)) == Some(seen.0);
-        let on = self.settings.force || !marked || is_default(socket, seen.0, seen.1);
+        let (first, value) = seen;
+        let marked = self.plain(socket).marker(&known(socket)) == Some(first);
+        let untouched = value == known(socket).of(first)
+            || (!self.is_ours(socket, first, value) && is_default(socket, first, value));
+        let on = self.settings.force || !marked || untouched;
         let target = values.resolve(&known(socket));
-        self.adjust(socket, on.then_some(true), &target, seen)
+        self.adjust(socket, on.then_some(true), &target, seen, true)
     }
 
     /// A rule says `off` for this socket. Never forced: a program that set its own idle time keeps it.
@@ -243,20 +248,21 @@ impl<'a> Ours<'a> {
         match look(socket, Field::Idle, seen) {
             Err(_) => Outcome::LeftAlone(Why::NotTcp),
             Ok(idle) if self.is_ours(socket, Field::Idle, idle) || is_default(socket, Field::Idle, idle) => {
-                self.adjust(socket, Some(false), &Target::NOTHING, seen)
+                self.adjust(socket, Some(false), &Target::NOTHING, seen, true)
             }
             Ok(_) => Outcome::LeftAlone(Why::ProgramsOwn),
         }
     }
 
-    /// Brings a socket to the target, as far as its values are still ours or the default. What the target leaves to
-    /// the kernel goes back to the default if it is ours.
+    /// Brings a socket to the target, as far as its values are the default or, if there may be such in it, ours. What
+    /// the target leaves to the kernel goes back to the default if it is ours.
     fn adjust(
         &self,
         socket: &mut impl Socket,
         on: Option<bool>,
         target: &Target,
         seen: (Field, u32),
+        may_be_ours: bool,
     ) -> Outcome {
         let force = self.settings.force;
         let mut write = Write::new(socket);
@@ -266,12 +272,13 @@ impl<'a> Ours<'a> {
             }
         }
         for &field in &Field::ALL {
-            if field == Field::UserTimeout && !self.sets(field) {
+            let wanted = target.of(field);
+            if wanted.is_none() && !(may_be_ours && self.sets(field)) {
                 continue;
             }
             let Ok(value) = look(write.socket, field, seen) else { continue };
-            let ours = self.is_ours(write.socket, field, value);
-            let wanted = match target.of(field) {
+            let ours = may_be_ours && self.is_ours(write.socket, field, value);
+            let wanted = match wanted {
                 Some(wanted) if force || ours || is_default(write.socket, field, value) => wanted.get(),
                 None if ours => write.socket.read_defaults().of(field),
                 _ => continue,
