@@ -2,40 +2,36 @@
 
 use crate::environment::Variable;
 use crate::line::Line;
+use crate::texts::texts;
 use crate::value::Problem;
 use crate::values::{DEFAULT_INTERVAL, Values};
 
-/// What would have been accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// As a value of this variable.
-    Value(Variable),
-    /// As what a rule is for.
-    Match,
-    /// As what a rule does.
-    Actions,
-    /// As the number of rules.
-    Rules,
+texts! {
+    /// What would have been accepted.
+    pub enum Accepted {
+        Duration = "1 to 32767 seconds (300, 90s, 5m, 9h) or system",
+        Count = "1 to 127 or system",
+        UserTimeout = "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
+        Boolean = "0, 1, no, yes, off, on, false, true",
+        Log = "off, stderr or an absolute path of at most 4095 bytes",
+        Names = "base names of programs with : between",
+        Match = "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone",
+        Actions = "off, or idle= interval= count= user-timeout=, each once",
+        Rules = "64 rules",
+    }
 }
 
-impl Accepted {
-    /// In words.
-    pub fn text(self) -> &'static str {
-        match self {
-            Accepted::Value(Variable::Idle | Variable::Interval) => {
-                "1 to 32767 seconds (300, 90s, 5m, 9h) or system"
-            }
-            Accepted::Value(Variable::Count) => "1 to 127 or system",
-            Accepted::Value(Variable::UserTimeout) => "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
-            Accepted::Value(Variable::Force | Variable::Disable) => "0, 1, no, yes, off, on, false, true",
-            Accepted::Value(Variable::Log) => "off, stderr or an absolute path of at most 4095 bytes",
-            Accepted::Value(Variable::Skip) => "base names of programs with : between",
-            Accepted::Value(Variable::Rules) => "rules with ; between",
-            Accepted::Match => {
-                "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone"
-            }
-            Accepted::Actions => "off, or idle= interval= count= user-timeout=, each once",
-            Accepted::Rules => "64 rules",
+impl From<Variable> for Accepted {
+    /// As the value of a variable.
+    fn from(variable: Variable) -> Accepted {
+        match variable {
+            Variable::Idle | Variable::Interval => Accepted::Duration,
+            Variable::Count => Accepted::Count,
+            Variable::UserTimeout => Accepted::UserTimeout,
+            Variable::Force | Variable::Disable => Accepted::Boolean,
+            Variable::Log => Accepted::Log,
+            Variable::Skip => Accepted::Names,
+            Variable::Rules => Accepted::Rules,
         }
     }
 }
@@ -62,7 +58,7 @@ impl Complaint<'_> {
     /// `kashim: error: KA_IDLE="5 m": has a blank inside; accepted: ...; using 60`.
     pub fn write(&self, out: &mut Line) {
         out.text("kashim: error: ");
-        out.text(self.variable.name());
+        out.bytes(self.variable.text());
         if let Some(n) = self.rule {
             out.text(" rule ");
             out.number(n);
@@ -72,9 +68,9 @@ impl Complaint<'_> {
         }
         out.quoted(self.value);
         out.text(": ");
-        out.text(self.problem.text());
+        out.bytes(self.problem.text());
         out.text("; accepted: ");
-        out.text(self.accepted.text());
+        out.bytes(self.accepted.text());
         out.text("; ");
         self.instead(out);
     }

@@ -1,51 +1,25 @@
 //! Finding our variables in an environment.
 
-/// A variable that kashim reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "`name` says it")]
-pub enum Variable {
-    Idle,
-    Interval,
-    Count,
-    UserTimeout,
-    Force,
-    Rules,
-    Skip,
-    Disable,
-    Log,
+use crate::texts::texts;
+
+texts! {
+    /// A variable that kashim reads.
+    pub enum Variable {
+        Idle = "KA_IDLE",
+        Interval = "KA_INTERVAL",
+        Count = "KA_COUNT",
+        UserTimeout = "KA_USER_TIMEOUT",
+        Force = "KA_FORCE",
+        Rules = "KA_RULES",
+        Skip = "KA_SKIP",
+        Disable = "KA_DISABLE",
+        Log = "KA_LOG",
+    }
 }
 
 impl Variable {
-    /// All of them.
-    pub const ALL: [Variable; 9] = [
-        Variable::Idle,
-        Variable::Interval,
-        Variable::Count,
-        Variable::UserTimeout,
-        Variable::Force,
-        Variable::Rules,
-        Variable::Skip,
-        Variable::Disable,
-        Variable::Log,
-    ];
-
     /// What all the names begin with.
     pub const PREFIX: &'static [u8] = b"KA_";
-
-    /// As it stands in the environment.
-    pub fn name(self) -> &'static str {
-        match self {
-            Variable::Idle => "KA_IDLE",
-            Variable::Interval => "KA_INTERVAL",
-            Variable::Count => "KA_COUNT",
-            Variable::UserTimeout => "KA_USER_TIMEOUT",
-            Variable::Force => "KA_FORCE",
-            Variable::Rules => "KA_RULES",
-            Variable::Skip => "KA_SKIP",
-            Variable::Disable => "KA_DISABLE",
-            Variable::Log => "KA_LOG",
-        }
-    }
 }
 
 /// Our variables, as bytes of the environment they were found in.
@@ -61,7 +35,7 @@ impl<'a> Environment<'a> {
         let mut found = Environment::default();
         for entry in entries.filter(|e| e.starts_with(Variable::PREFIX)) {
             for (variable, place) in Variable::ALL.iter().zip(&mut found.values) {
-                if let Some([b'=', value @ ..]) = entry.strip_prefix(variable.name().as_bytes()) {
+                if let Some([b'=', value @ ..]) = entry.strip_prefix(variable.text()) {
                     place.get_or_insert(value);
                 }
             }

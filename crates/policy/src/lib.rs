@@ -16,5 +16,6 @@ pub mod presets;
 pub mod rules;
 pub mod settings;
 pub mod skip;
+mod texts;
 pub mod value;
 pub mod values;

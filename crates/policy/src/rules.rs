@@ -285,7 +285,7 @@ fn action<'a>(words: impl Iterator<Item = &'a [u8]>, plain: &Values) -> Result<A
             return Err((Problem::FieldTwice, Accepted::Actions));
         }
         let value = word.strip_prefix(*name).unwrap_or_default();
-        values.read(*variable, value).map_err(|problem| (problem, Accepted::Value(*variable)))?;
+        values.read(*variable, value).map_err(|problem| (problem, Accepted::from(*variable)))?;
     }
     match (off, count) {
         (_, 0) => Err((Problem::NoSettings, Accepted::Actions)),

@@ -61,7 +61,7 @@ impl Settings {
                 _ => self.plain.read(variable, text),
             };
             if let Err(problem) = read {
-                let accepted = Accepted::Value(variable);
+                let accepted = Accepted::from(variable);
                 complain(&Complaint {
                     variable,
                     rule: None,

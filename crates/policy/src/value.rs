@@ -1,5 +1,7 @@
 //! Reading single values: durations, counts, booleans.
 
+use crate::texts::texts;
+
 /// The largest TCP_KEEPIDLE and TCP_KEEPINTVL in seconds (MAX_TCP_KEEPIDLE in the kernel's include/net/tcp.h).
 pub const MAX_SECONDS: u32 = 32767;
 /// The largest TCP_KEEPCNT (MAX_TCP_KEEPCNT, same file).
@@ -7,59 +9,30 @@ pub const MAX_COUNT: u32 = 127;
 /// The largest user timeout in seconds: TCP_USER_TIMEOUT is a signed number of milliseconds.
 pub const MAX_USER_TIMEOUT: u32 = 2_147_483;
 
-/// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "`text` says it")]
-pub enum Problem {
-    Sign,
-    BlankInside,
-    NotANumber,
-    UnknownUnit,
-    TooSmall,
-    TooLarge,
-    NotABoolean,
-    NotALogTarget,
-    RelativePath,
-    PathTooLong,
-    SkipIsPath,
-    HostName,
-    Scope,
-    Brackets,
-    Prefix,
-    Port,
-    NoSettings,
-    OffAndMore,
-    UnknownField,
-    FieldTwice,
-    TooManyRules,
-}
-
-impl Problem {
-    /// In words, to stand behind the value.
-    pub fn text(self) -> &'static str {
-        match self {
-            Problem::Sign => "has a sign",
-            Problem::BlankInside => "has a blank inside",
-            Problem::NotANumber => "not a whole number",
-            Problem::UnknownUnit => "unknown unit",
-            Problem::TooSmall => "too small",
-            Problem::TooLarge => "too large",
-            Problem::NotABoolean => "not a boolean",
-            Problem::NotALogTarget => "not a place to log to",
-            Problem::RelativePath => "a relative path",
-            Problem::PathTooLong => "too long for a path",
-            Problem::SkipIsPath => "has a path, but programs are known by their base name",
-            Problem::HostName => "host names are not looked up",
-            Problem::Scope => "a %scope is not supported",
-            Problem::Brackets => "an IPv6 address stands in brackets",
-            Problem::Prefix => "not a prefix length",
-            Problem::Port => "not a port",
-            Problem::NoSettings => "says nothing about what to set",
-            Problem::OffAndMore => "off stands alone",
-            Problem::UnknownField => "unknown setting",
-            Problem::FieldTwice => "a setting is given twice",
-            Problem::TooManyRules => "too many rules",
-        }
+texts! {
+    /// What is wrong with a value.
+    pub enum Problem {
+        Sign = "has a sign",
+        BlankInside = "has a blank inside",
+        NotANumber = "not a whole number",
+        UnknownUnit = "unknown unit",
+        TooSmall = "too small",
+        TooLarge = "too large",
+        NotABoolean = "not a boolean",
+        NotALogTarget = "not a place to log to",
+        RelativePath = "a relative path",
+        PathTooLong = "too long for a path",
+        SkipIsPath = "has a path, but programs are known by their base name",
+        HostName = "host names are not looked up",
+        Scope = "a %scope is not supported",
+        Brackets = "an IPv6 address stands in brackets",
+        Prefix = "not a prefix length",
+        Port = "not a port",
+        NoSettings = "says nothing about what to set",
+        OffAndMore = "off stands alone",
+        UnknownField = "unknown setting",
+        FieldTwice = "a setting is given twice",
+        TooManyRules = "too many rules",
     }
 }
 
