@@ -1,0 +1,280 @@
+//! The profile, in login shells, and what ka-run writes for those that read none: a real cron.
+
+mod shells;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use kashim_tests::{
+    Keepalive, Need, Preload, Program, Result, Scratch, compile, each, find_program, library, run, trial,
+};
+
+use shells::{
+    LOADED, MYSQLDUMP, SHELLS, Shell, Test, client, connects_with, defaults, script, under_each_shell,
+    while_mysqldump_waits,
+};
+
+fn main() -> ExitCode {
+    use Need::{Program as Prog, Root};
+    let tests: &[Test] = &[
+        ("login_shell", &[], login_shell),
+        ("mysqldump_from_a_login_shell", MYSQLDUMP, mysqldump_from_a_login_shell),
+        ("values_set_before_stay", &[], values_set_before_stay),
+        ("ld_preload_is_extended_once", &[], ld_preload_is_extended_once),
+        ("it_leaves_nothing_behind", &[], it_leaves_nothing_behind),
+        ("without_the_library_it_does_nothing", &[], without_the_library_it_does_nothing),
+    ];
+    let mut trials = under_each_shell(tests);
+    let cron = [&[Root, Prog("cron"), Prog("unshare"), Prog("dash")], MYSQLDUMP].concat();
+    trials.extend([
+        trial("other_shells", &[], other_shells),
+        trial("setuid_programs_stay_silent", &[Root, Prog("dash"), Prog("cc")], setuid_programs_stay_silent),
+        trial("mysqldump_from_cron", &cron, mysqldump_from_cron),
+    ]);
+    run(trials)
+}
+
+/// The snippet as it is installed where the library under test is.
+fn snippet() -> Result<&'static Path> {
+    static COPY: OnceLock<Result<PathBuf>> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let text = fs::read_to_string(script("kashim-profile.sh"))?;
+        let copy = library()?.with_file_name("kashim-profile.sh");
+        fs::write(&copy, text.replace("/usr/local/lib/libkashim.so", &library()?.to_string_lossy()))?;
+        Ok(copy)
+    })
+    .as_deref()
+    .map_err(Clone::clone)
+}
+
+/// A home directory whose ~/.profile is this.
+fn home(profile: &str) -> Result<Scratch> {
+    let home = Scratch::new()?;
+    home.write(".profile", profile)?;
+    Ok(home)
+}
+
+/// A home directory whose ~/.profile reads the snippet, twice.
+fn ordinary_home() -> Result<Scratch> {
+    let snippet = snippet()?.display();
+    home(&format!("set -eu\n. '{snippet}'\n. '{snippet}'\nset +eu\n"))
+}
+
+impl Shell {
+    /// A login shell that executes this command.
+    fn login(self, home: &Scratch, command: &str) -> Program {
+        Program::new(self.words[0])
+            .args(&self.words[1..])
+            .args(["-l", "-c"])
+            .arg(format!("exec {command}"))
+            .env("HOME", home.path())
+    }
+}
+
+fn login_shell(shell: Shell) -> Result {
+    let home = ordinary_home()?;
+    let stderr = connects_with(defaults(), |port| {
+        Ok(shell.login(&home, &format!("{} {port}", client()?.display())).preloads_others(LOADED))
+    })?;
+    assert_eq!(stderr, "");
+    // For one command only, a shorter idle makes the interval shorter too.
+    connects_with(Keepalive::new(5, 5, 9), |port| {
+        let command = format!("env KA_IDLE=5 {} {port}", client()?.display());
+        Ok(shell.login(&home, &command).preloads_others(LOADED))
+    })?;
+    // The same shell without it.
+    let bare = self::home("")?;
+    connects_with(Keepalive::untouched(), |port| {
+        Ok(shell.login(&bare, &format!("{} {port}", client()?.display())))
+    })?;
+    Ok(())
+}
+
+fn mysqldump_from_a_login_shell(shell: Shell) -> Result {
+    let dump = |home: &Scratch, preload, want| {
+        while_mysqldump_waits(
+            |command| Ok(shell.login(home, command).preloads_others(preload)),
+            |mysqldump, port| mysqldump.expect(|socket| socket.peer_port() == port, want).map(|_| ()),
+        )?
+        .output()?
+        .success()
+    };
+    // By itself it switches keepalive on and leaves it at that.
+    let without = dump(&home("")?, Preload::No, Keepalive::switched_on())?;
+    let with = dump(&ordinary_home()?, LOADED, defaults())?;
+    assert!(with == without, "the dump under the library differs");
+    Ok(())
+}
+
+fn values_set_before_stay(shell: Shell) -> Result {
+    let snippet = snippet()?.display();
+    // With export and without, and from the environment.
+    let home = home(&format!(
+        "KA_IDLE=300\nexport KA_COUNT=4\nKA_RULES='127.0.0.2 off'\nKA_LOG=off\n. '{snippet}'\n"
+    ))?;
+    connects_with(Keepalive::new(300, 7, 4), |port| {
+        let command = format!("{} {port}", client()?.display());
+        Ok(shell.login(&home, &command).env("KA_INTERVAL", "7").preloads_others(LOADED))
+    })?;
+    let variables = String::from_utf8(shell.login(&home, "env").succeed()?)?;
+    for line in ["KA_IDLE=300", "KA_COUNT=4", "KA_RULES=127.0.0.2 off", "KA_LOG=off"] {
+        assert!(variables.lines().any(|l| l == line), "no {line} in:\n{variables}");
+    }
+    assert!(!variables.contains("KA_INTERVAL"), "{variables}");
+    // What is empty counts as unset, for the library too.
+    let variables = String::from_utf8(shell.login(&ordinary_home()?, "env").env("KA_IDLE", "").succeed()?)?;
+    assert!(variables.contains("KA_IDLE=60\n"), "{variables}");
+    Ok(())
+}
+
+fn ld_preload_is_extended_once(shell: Shell) -> Result {
+    let home = ordinary_home()?;
+    let scratch = Scratch::new()?;
+    let other = compile("cc", &scratch.write("other.c", "")?, &["-shared", "-fPIC"])?;
+    let (other, ours) = (other.display(), library()?.display());
+    for (before, after) in [
+        (String::new(), format!("{ours}")),
+        (format!("{ours}"), format!("{ours}")),
+        (format!("{other}"), format!("{ours}:{other}")),
+        (format!("{other}:{ours}"), format!("{other}:{ours}")),
+        (format!("{other} {ours} "), format!("{other} {ours} ")),
+        (format!("{ours}:{other}"), format!("{ours}:{other}")),
+    ] {
+        let found = shell.login(&home, "printenv LD_PRELOAD").env("LD_PRELOAD", before).succeed()?;
+        assert_eq!(String::from_utf8_lossy(&found), format!("{after}\n"));
+    }
+    Ok(())
+}
+
+/// Names of variables, functions and options before and after reading the snippet, and what it said.
+const WHAT_CHANGES: &str = "
+    set -eu
+    { set; alias; trap; echo \"options $-\"; } >\"$2/before\"
+    . \"$1\"
+    { set; alias; trap; echo \"options $-\"; } >\"$2/after\"
+    echo \"arguments $#\"
+";
+
+fn it_leaves_nothing_behind(shell: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let script = scratch.write("script", WHAT_CHANGES)?;
+    let output = shell.run(&script).arg(snippet()?).arg(scratch.path()).run()?;
+    assert_eq!(output.stderr, "");
+    assert_eq!(output.success()?, b"arguments 2\n");
+    let names = |file: &str| -> Result<Vec<String>> {
+        let text = fs::read_to_string(scratch.join(file))?;
+        let mut names: Vec<String> =
+            text.lines().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect();
+        names.retain(|name| name != "_");
+        Ok(names)
+    };
+    let before = names("before")?;
+    let new: Vec<String> = names("after")?.into_iter().filter(|name| !before.contains(name)).collect();
+    // Whatever a shell calls them, they are variables that it hands on.
+    assert_eq!(new, ["KA_COUNT", "KA_IDLE", "LD_PRELOAD"]);
+    Ok(())
+}
+
+fn without_the_library_it_does_nothing(shell: Shell) -> Result {
+    let text = fs::read_to_string(snippet()?)?;
+    let moved = Scratch::new()?;
+    let gone = moved.join("libkashim.so");
+    let snippet =
+        moved.write("snippet", text.replace(&*library()?.to_string_lossy(), &gone.to_string_lossy()))?;
+    let home = home(&format!("set -eu\n. '{}'\n", snippet.display()))?;
+    let output = shell.login(&home, "env").run()?;
+    assert_eq!(output.stderr, "");
+    let variables = String::from_utf8(output.success()?)?;
+    assert!(!variables.contains("KA_") && !variables.contains("LD_PRELOAD"), "{variables}");
+    Ok(())
+}
+
+/// Whichever of the other shells are here.
+fn other_shells() -> Result {
+    const OTHERS: [Shell; 6] = [
+        Shell { name: "zsh", words: &["zsh"] },
+        Shell { name: "zsh as sh", words: &["zsh", "--emulate", "sh"] },
+        Shell { name: "ksh", words: &["ksh"] },
+        Shell { name: "mksh", words: &["mksh"] },
+        Shell { name: "yash", words: &["yash"] },
+        Shell { name: "bash as sh", words: &["bash", "--posix"] },
+    ];
+    each(&OTHERS, |shell| {
+        if find_program(shell.words[0]).is_none() {
+            return Ok(());
+        }
+        let read = format!("set -eu; . '{0}'; . '{0}'; exec \"$@\"", snippet()?.display());
+        let stderr = connects_with(defaults(), |port| {
+            let shell = Program::new(shell.words[0]).args(&shell.words[1..]).args(["-c", &read, "sh"]);
+            Ok(shell.arg(client()?).arg(port).preloads_others(LOADED))
+        })?;
+        if stderr.is_empty() { Ok(()) } else { Err(stderr.into()) }
+    })
+}
+
+fn setuid_programs_stay_silent() -> Result {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let scratch = Scratch::new()?;
+    let setuid = scratch.join("setuid");
+    fs::copy(client()?, &setuid)?;
+    chown(&setuid, Some(65534), None)?;
+    fs::set_permissions(&setuid, Permissions::from_mode(0o4755))?;
+    let home = ordinary_home()?;
+    let stderr = connects_with(Keepalive::untouched(), |port| {
+        Ok(SHELLS[0].login(&home, &format!("{} {port}", setuid.display())))
+    })?;
+    assert_eq!(stderr, "");
+    Ok(())
+}
+
+/// Starts cron with this crontab for root, and nothing of the machine's own: in a mount namespace, where all that it
+/// reads and writes is empty. Jobs marked @reboot start at once.
+const CRON: &str = r#"
+    set -e
+    for directory in /run /etc/cron.d /var/spool/cron/crontabs; do
+        mount -t tmpfs tmpfs "$directory"
+    done
+    : >/run/empty
+    mount --bind /run/empty /etc/crontab
+    cat "$1" >/var/spool/cron/crontabs/root
+    chmod 600 /var/spool/cron/crontabs/root
+    exec cron -f
+"#;
+
+fn mysqldump_from_cron() -> Result {
+    let scratch = Scratch::new()?;
+    let dump = scratch.join("dump");
+    let mut dumps = Vec::new();
+    for settings in [None, Some(["--idle", "5m", "--rule", "127.0.0.0/8 idle=9 count=4; :22 off"])] {
+        let (preload, want) = match settings {
+            None => (Preload::No, Keepalive::switched_on()),
+            Some(_) => (LOADED, Keepalive::new(9, 9, 4)),
+        };
+        let mut crontab = match settings {
+            None => Vec::new(),
+            Some(settings) => SHELLS[0].ka_run()?.args(settings).arg("--env=crontab").succeed()?,
+        };
+        // cron runs on when the job has ended, so this is where it is seen that it has.
+        let done = scratch.join("done");
+        let _ = fs::remove_file(&done);
+        let server = |command: &str| -> Result<Program> {
+            let job = format!("@reboot {command} >{}; : >{}\n", dump.display(), done.display());
+            crontab.extend(job.bytes());
+            let crontab = scratch.write("crontab", &crontab)?;
+            Ok(Program::new("unshare")
+                .args(["--mount", "sh", "-c", CRON, "sh"])
+                .arg(crontab)
+                .preloads_others(preload))
+        };
+        let mut cron = while_mysqldump_waits(server, |cron, port| {
+            cron.expect(|socket| socket.peer_port() == port, want).map(|_| ())
+        })?;
+        cron.until("the job to end", |_| Ok(done.exists().then_some(())))?;
+        dumps.push(fs::read(&dump)?);
+    }
+    assert!(!dumps[0].is_empty() && dumps[0] == dumps[1], "the dumps differ");
+    Ok(())
+}
