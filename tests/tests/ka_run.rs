@@ -52,6 +52,8 @@ fn main() -> ExitCode {
         ("switched_off", &[], switched_off),
         ("a_tcp_connection_on_standard_input", &[], a_tcp_connection_on_standard_input),
         ("check", &[Prog("musl-gcc")], check),
+        ("check_runs_nothing", &[Root], check_runs_nothing),
+        ("with_busyboxs_tools", &[Prog("busybox")], with_busyboxs_tools),
         ("list", &[], list),
         ("demo_python", &[Prog("python3")], |shell| demo(shell, "python3")),
         ("demo_perl", &[Prog("perl")], |shell| demo(shell, "perl")),
@@ -799,6 +801,42 @@ fn check(shell: Shell) -> Result {
     ended(&shell.ka_run()?.args(["--check", "--idle=x"]).run()?, 125, "KA_IDLE=\"x\"")
 }
 
+fn check_runs_nothing(shell: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let ran = scratch.join("ran");
+    // A program may bring what the kernel would start as its loader.
+    let loader = scratch.write_program("ld-linux.so.2", &format!("#!/bin/sh\n: >'{}'\n", ran.display()))?;
+    chown(&loader, Some(65534), Some(65534))?;
+    let program = client_by("cc", &[&format!("-Wl,--dynamic-linker={}", loader.display())])?;
+    let output = shell.ka_run()?.arg("--check").arg(&program).run()?;
+    ended(&output, 1, "")?;
+    contains(&text(&output), "cannot tell: its loader ")?;
+    assert!(!ran.exists(), "it was run");
+    Ok(())
+}
+
+fn with_busyboxs_tools(shell: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let busybox = find_program("busybox").ok_or("no busybox")?;
+    for tool in TOOLS.iter().filter(|&&tool| tool != "getcap").chain(&["busybox"]) {
+        symlink(&busybox, scratch.join(tool))?;
+    }
+    let ka_run =
+        || Ok::<_, kashim_tests::Failed>(shell.ka_run()?.env("PATH", scratch.path()).env("a.b", "c"));
+    let stderr =
+        connects_with(defaults(), |port| Ok(ka_run()?.arg(client()?).arg(port).preloads_others(LOADED)))?;
+    assert_eq!(stderr, "");
+    refuses(ka_run, &client_by("cc", &["-static"])?, "statically linked")?;
+    refuses(ka_run, &client_by("cc", &["-DGO"])?, "a Go program")?;
+    let script =
+        scratch.write_program("script", &format!("#!/bin/sh\nexec {} \"$@\"\n", client()?.display()))?;
+    connects_with(defaults(), |port| Ok(ka_run()?.arg(&script).arg(port).preloads_others(LOADED)))?;
+    let demo = ka_run()?.arg("--demo").run()?;
+    ended(&demo, 0, "")?;
+    contains(&text(&demo), "timer 02:")?;
+    ended(&ka_run()?.args(["--idle=x", "true"]).run()?, 125, "KA_IDLE=\"x\"")
+}
+
 fn list(shell: Shell) -> Result {
     let verdicts = |options: &[&str]| -> Result<Vec<(String, String, String)>> {
         let output = shell.ka_run()?.args(options).arg("--list").run()?;
@@ -836,13 +874,15 @@ fn list(shell: Shell) -> Result {
     Ok(())
 }
 
+/// What ka-run itself needs.
+const TOOLS: [&str; 15] = [
+    "sh", "awk", "cat", "dd", "env", "getcap", "grep", "head", "id", "ls", "od", "readlink", "sed", "sleep",
+    "tr",
+];
+
 /// A directory with the system's tools and these programs, and nothing else, to be a PATH.
 fn path_with(scratch: &Scratch, programs: &[&str]) -> Result {
-    let tools = [
-        "sh", "awk", "cat", "dd", "env", "getcap", "grep", "head", "id", "ls", "od", "readlink", "sed",
-        "sleep", "tr",
-    ];
-    for name in tools.iter().chain(programs) {
+    for name in TOOLS.iter().chain(programs) {
         symlink(find_program(name).ok_or_else(|| format!("no {name}"))?, scratch.join(name))?;
     }
     Ok(())
