@@ -1,0 +1,597 @@
+//! What becomes of a socket, with one that is made up: what it shows in the end, and how often it was asked.
+
+use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket, Why};
+use kashim_policy::environment::Environment;
+use kashim_policy::rules::Service;
+use kashim_policy::settings::Settings;
+use kashim_policy::values::{Defaults, Field, PerField};
+use proptest::prelude::*;
+
+const EPERM: Errno = 1;
+const ENOPROTOOPT: Errno = 92;
+
+/// A socket as the kernel has it: a value that nobody has set follows the network namespace.
+#[derive(Clone, Debug, PartialEq)]
+struct Fake {
+    on: bool,
+    values: [Option<u32>; 4],
+    kind: Kind,
+    namespace: Defaults,
+    known: Option<Defaults>,
+    /// The calls that were made, by what is between the host and the kernel.
+    calls: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Tcp,
+    Mptcp,
+    Other,
+    /// Nothing may be set.
+    Sandboxed,
+}
+
+const SHORT: [&str; 4] = ["idle", "interval", "count", "timeout"];
+
+impl Fake {
+    fn new(kind: Kind) -> Self {
+        Fake {
+            on: false,
+            values: [None; 4],
+            kind,
+            namespace: Defaults::LINUX,
+            known: None,
+            calls: Vec::new(),
+        }
+    }
+
+    fn named(opt: Opt) -> &'static str {
+        match opt {
+            Opt::KeepAlive => "keepalive",
+            Opt::Value(field) => SHORT[field as usize],
+        }
+    }
+
+    fn value(&self, field: Field) -> u32 {
+        self.values[field as usize].unwrap_or(self.namespace.of(field))
+    }
+
+    /// `on 60/15/9`, with `+` and the user timeout behind it if there is one.
+    fn shows(&self) -> String {
+        let on = if self.on { "on" } else { "off" };
+        let [idle, interval, count, timeout] =
+            [Field::Idle, Field::Interval, Field::Count, Field::UserTimeout].map(|f| self.value(f));
+        let timeout = if timeout == 0 { String::new() } else { format!("+{timeout}") };
+        format!("{on} {idle}/{interval}/{count}{timeout}")
+    }
+
+    /// As the program does it.
+    fn program(mut self, sets: &[(&str, u32)]) -> Self {
+        for &(name, value) in sets {
+            match SHORT.iter().position(|short| *short == name) {
+                None => self.on = value != 0,
+                Some(i) => self.values[i] = Some(value),
+            }
+        }
+        self
+    }
+
+    fn asked(&mut self) -> String {
+        std::mem::take(&mut self.calls).join(", ")
+    }
+}
+
+impl Socket for Fake {
+    fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
+        self.calls.push(format!("get {}", Fake::named(opt)));
+        match opt {
+            Opt::KeepAlive => Ok(self.on.into()),
+            Opt::Value(_) if self.kind == Kind::Other => Err(ENOPROTOOPT),
+            Opt::Value(Field::UserTimeout) if self.kind == Kind::Mptcp => Err(ENOPROTOOPT),
+            Opt::Value(field) => Ok(self.value(field)),
+        }
+    }
+
+    fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno> {
+        self.calls.push(format!("set {}", Fake::named(opt)));
+        match opt {
+            _ if self.kind == Kind::Sandboxed => return Err(EPERM),
+            Opt::KeepAlive => self.on = value != 0,
+            Opt::Value(Field::UserTimeout) if self.kind == Kind::Mptcp => return Err(ENOPROTOOPT),
+            Opt::Value(_) if self.kind == Kind::Other => return Err(ENOPROTOOPT),
+            Opt::Value(field) => self.values[field as usize] = Some(value),
+        }
+        Ok(())
+    }
+
+    fn known_defaults(&self) -> Option<Defaults> {
+        self.known
+    }
+
+    fn read_defaults(&mut self) -> Defaults {
+        if self.known.is_none() {
+            self.calls.push("read defaults".to_owned());
+            self.known = Some(self.namespace);
+        }
+        self.namespace
+    }
+}
+
+fn settings(entries: &[&str]) -> Box<Settings> {
+    let mut settings = Box::new(Settings::EMPTY);
+    let environment = Environment::from_entries(entries.iter().map(|entry| entry.as_bytes()));
+    settings.read(&environment, &mut |complaint| panic!("{complaint:?}"));
+    settings
+}
+
+fn check(settings: &Settings, socket: &mut Fake, peer: &str) -> Outcome {
+    decide::check(settings, socket, &mut |socket: &mut Fake| {
+        socket.calls.push("who".to_owned());
+        Some(Service { peer: peer.parse().unwrap(), port: 80 })
+    })
+}
+
+/// The program sets an option of a socket whose program the library is in.
+fn set_by_program(settings: &Settings, socket: &mut Fake, name: &str, value: u32) {
+    let opt = match SHORT.iter().position(|short| *short == name) {
+        None => Opt::KeepAlive,
+        Some(i) => Opt::Value([Field::Idle, Field::Interval, Field::Count, Field::UserTimeout][i]),
+    };
+    let held = if settings.force { decide::hold(settings, socket, opt) } else { None };
+    *socket = socket.clone().program(&[(name, value)]);
+    if let Some(held) = held {
+        socket.set(opt, held).unwrap();
+    }
+}
+
+const HERE: &str = "10.0.0.1";
+
+#[test]
+fn set_up() {
+    for (entries, kind, shows, asked) in [
+        (&[][..], Kind::Tcp, "on 60/15/9", "set keepalive, set idle, set interval, set count"),
+        (
+            &["KA_USER_TIMEOUT=5"],
+            Kind::Tcp,
+            "on 60/15/9+5000",
+            "set keepalive, set idle, set interval, set count, set timeout",
+        ),
+        (
+            &["KA_USER_TIMEOUT=5"],
+            Kind::Mptcp,
+            "on 60/15/9",
+            "set keepalive, set idle, set interval, set count, set timeout",
+        ),
+        (
+            &["KA_IDLE=system", "KA_INTERVAL=5"],
+            Kind::Tcp,
+            "on 7200/5/9",
+            "set keepalive, set interval, set count",
+        ),
+        (
+            &["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system"],
+            Kind::Tcp,
+            "on 7200/75/9",
+            "set keepalive",
+        ),
+        (&[], Kind::Sandboxed, "off 7200/75/9", "set keepalive"),
+        // Rules and force have nothing to say here.
+        (
+            &["KA_RULES=* off", "KA_FORCE=1"],
+            Kind::Tcp,
+            "on 60/15/9",
+            "set keepalive, set idle, set interval, set count",
+        ),
+    ] {
+        let mut socket = Fake::new(kind);
+        let outcome = decide::set_up(&settings(entries), &mut socket);
+        assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {kind:?}");
+        let refused = Outcome::LeftAlone(Why::Refused(EPERM));
+        assert_eq!(outcome == refused, kind == Kind::Sandboxed, "{outcome:?}");
+    }
+    // Where something follows from the kernel's values, the socket itself shows those.
+    let mut socket = Fake { namespace: PerField([10, 20, 3, 0]), ..Fake::new(Kind::Tcp) };
+    decide::set_up(&settings(&["KA_IDLE=system"]), &mut socket);
+    assert_eq!(socket.shows(), "on 10/10/9");
+    assert!(!socket.asked().contains("read defaults"));
+}
+
+const FILL_IN: &str = "get idle, set keepalive, set idle, get interval, set interval, get count";
+
+#[test]
+fn a_socket_that_is_checked() {
+    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
+    for (entries, sets, shows, asked) in [
+        (&[][..], ours, "on 60/15/9", "get idle"),
+        (&[], &[], "on 60/15/9", FILL_IN),
+        (&[], &[("idle", 20)], "off 20/75/9", "get idle, read defaults"),
+        (
+            &[],
+            &[("interval", 20)],
+            "on 60/20/9",
+            "get idle, set keepalive, set idle, get interval, read defaults, get count",
+        ),
+        (
+            &["KA_USER_TIMEOUT=5"],
+            &[],
+            "on 60/15/9+5000",
+            "get idle, set keepalive, set idle, get interval, set interval, get count, get timeout, set timeout",
+        ),
+        (
+            &["KA_USER_TIMEOUT=5"],
+            &[("timeout", 7)],
+            "on 60/15/9+7",
+            "get idle, set keepalive, set idle, get interval, set interval, get count, get timeout",
+        ),
+        // Only what is asked for.
+        (
+            &["KA_INTERVAL=system", "KA_COUNT=4"],
+            &[],
+            "on 60/75/4",
+            "get idle, set keepalive, set idle, get count, set count",
+        ),
+        // The next field is the marker, or there is none.
+        (
+            &["KA_IDLE=7200"],
+            &[],
+            "on 7200/15/9",
+            "get interval, set keepalive, get idle, set interval, get count",
+        ),
+        (&["KA_IDLE=7200"], &[("interval", 20)], "off 7200/20/9", "get interval, read defaults"),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=4"], &[("count", 4)], "off 7200/75/4", "get count"),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", ""),
+        (&["KA_IDLE=system", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", ""),
+        (
+            &["KA_FORCE=1"],
+            &[("idle", 20), ("count", 3)],
+            "on 60/15/9",
+            "get idle, read defaults, set keepalive, set idle, get interval, set interval, get count, set count",
+        ),
+        (
+            &["KA_FORCE=1"],
+            &[("interval", 20)],
+            "on 60/15/9",
+            "get idle, set keepalive, set idle, get interval, set interval, get count",
+        ),
+        // Switched off by the program, after it was set up.
+        (&[], &[("idle", 60), ("interval", 15)], "off 60/15/9", "get idle"),
+    ] {
+        let mut socket = Fake::new(Kind::Tcp).program(sets);
+        check(&settings(entries), &mut socket, HERE);
+        assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {sets:?}");
+    }
+}
+
+#[test]
+fn reasons() {
+    let reason = |entries: &[&str], mut socket: Fake| match check(&settings(entries), &mut socket, HERE) {
+        Outcome::LeftAlone(why) => Some(why),
+        Outcome::Written(_) => None,
+    };
+    let tcp = || Fake::new(Kind::Tcp);
+    assert_eq!(reason(&[], Fake::new(Kind::Other)), Some(Why::NotTcp));
+    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Other)), Some(Why::NotTcp));
+    assert_eq!(reason(&[], tcp().program(&[("idle", 60)])), Some(Why::AlreadySet));
+    assert_eq!(reason(&[], tcp().program(&[("idle", 61)])), Some(Why::ProgramsOwn));
+    assert_eq!(reason(&["KA_RULES=* off"], tcp().program(&[("idle", 61)])), Some(Why::ProgramsOwn));
+    assert_eq!(
+        reason(&["KA_RULES=* count=9"], tcp().program(&[("idle", 60), ("interval", 15)])),
+        Some(Why::AlreadySet)
+    );
+    assert_eq!(reason(&["KA_IDLE=7200", "KA_INTERVAL=75"], tcp()), Some(Why::NoMarker));
+    assert_eq!(reason(&[], Fake::new(Kind::Sandboxed)), Some(Why::Refused(EPERM)));
+    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Sandboxed)), Some(Why::Refused(EPERM)));
+    assert_eq!(reason(&[], tcp()), None);
+}
+
+#[test]
+fn what_is_not_tcp_is_asked_once_and_left_alone() {
+    for entries in [
+        &[][..],
+        &["KA_FORCE=1"],
+        &["KA_RULES=* idle=5"],
+        &["KA_RULES=* off", "KA_FORCE=1", "KA_USER_TIMEOUT=9"],
+    ] {
+        let mut socket = Fake::new(Kind::Other).program(&[("keepalive", 1)]);
+        let outcome = check(&settings(entries), &mut socket, HERE);
+        assert_eq!((outcome, &*socket.asked()), (Outcome::LeftAlone(Why::NotTcp), "get idle"), "{entries:?}");
+        if settings(entries).force {
+            set_by_program(&settings(entries), &mut socket, "keepalive", 0);
+            assert_eq!((socket.on, &*socket.asked()), (false, "get idle"), "{entries:?}");
+        }
+    }
+}
+
+#[test]
+fn namespaces() {
+    let here = PerField([300, 20, 3, 0]);
+    for (entries, sets, shows) in [
+        (&[][..], &[][..], "on 60/15/9"),
+        (&[], &[("interval", 75)], "on 60/75/9"),
+        (&["KA_IDLE=system"], &[], "on 300/15/9"),
+        (
+            &["KA_RULES=* off"],
+            &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)],
+            "off 300/20/3",
+        ),
+        (
+            &["KA_RULES=* idle=system count=system"],
+            &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)],
+            "on 300/15/3",
+        ),
+    ] {
+        for known in [None, Some(here)] {
+            let mut socket = Fake { namespace: here, known, ..Fake::new(Kind::Tcp) }.program(sets);
+            let settings = settings(entries);
+            check(&settings, &mut socket, HERE);
+            let once = socket.calls.iter().filter(|call| *call == "read defaults").count();
+            assert!(once <= 1, "{:?}", socket.calls);
+            assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
+        }
+    }
+    // Limits: until the namespace's values are known, which nothing here is a reason to ask for, one that is ours is
+    // taken for ours, and one that Linux comes with for nobody's.
+    for (entries, sets, unknown, with_known) in [
+        (&["KA_IDLE=300"][..], &[][..], "off 300/20/3", "on 300/15/9"),
+        (&[], &[("idle", 7200)], "on 60/15/9", "off 7200/20/3"),
+    ] {
+        for (known, shows) in [(None, unknown), (Some(here), with_known)] {
+            let mut socket = Fake { namespace: here, known, ..Fake::new(Kind::Tcp) }.program(sets);
+            check(&settings(entries), &mut socket, HERE);
+            assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
+        }
+    }
+}
+
+#[test]
+fn rules() {
+    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
+    for (entries, sets, shows, asked) in [
+        (&["KA_RULES=10.0.0.2 off"][..], ours, "on 60/15/9", "get idle, who"),
+        (
+            &["KA_RULES=10.0.0.1 idle=5"],
+            ours,
+            "on 5/5/9",
+            "get idle, who, set idle, get interval, set interval, get count",
+        ),
+        (&["KA_RULES=* count=3"], ours, "on 60/15/3", "get idle, who, get interval, get count, set count"),
+        (
+            &["KA_RULES=* count=3"],
+            &[],
+            "on 60/15/3",
+            "get idle, who, set keepalive, set idle, get interval, set interval, get count, set count",
+        ),
+        (
+            &["KA_RULES=* off"],
+            ours,
+            "off 7200/75/9",
+            "get idle, who, set keepalive, read defaults, set idle, get interval, set interval, get count",
+        ),
+        (
+            &["KA_RULES=* off"],
+            &[],
+            "off 7200/75/9",
+            "get idle, who, set keepalive, get interval, get count, read defaults",
+        ),
+        (
+            &["KA_RULES=* off", "KA_FORCE=1"],
+            &[("keepalive", 1), ("idle", 20)],
+            "on 20/75/9",
+            "get idle, who, read defaults",
+        ),
+        (
+            &["KA_RULES=* idle=5"],
+            &[("idle", 20), ("keepalive", 1)],
+            "on 20/5/9",
+            "get idle, who, read defaults, get interval, set interval, get count",
+        ),
+        // Where everything is left to the kernel, only a rule sets something.
+        (
+            &["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system", "KA_RULES=* idle=5"],
+            &[],
+            "on 5/75/9",
+            "get idle, who, set keepalive, set idle",
+        ),
+        (
+            &["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system", "KA_RULES=10.0.0.2 idle=5"],
+            &[],
+            "off 7200/75/9",
+            "get idle, who",
+        ),
+    ] {
+        let mut socket = Fake::new(Kind::Tcp).program(sets);
+        check(&settings(entries), &mut socket, HERE);
+        assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {sets:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_nobody_knows_has_no_rule() {
+    let mut socket = Fake::new(Kind::Tcp);
+    decide::check(&settings(&["KA_RULES=* off"]), &mut socket, &mut |_: &mut Fake| None);
+    assert_eq!(socket.shows(), "on 60/15/9");
+}
+
+// What must hold whatever the settings are, and whatever the program does.
+
+/// Values that no setting here has: by them the program's own are known again.
+const OWN: [u32; 4] = [1001, 1002, 103, 1_004_000];
+
+fn any_settings() -> impl Strategy<Value = Vec<String>> {
+    let idle = prop::sample::select(vec!["", "60", "5", "7200", "300", "system"]);
+    let interval = prop::sample::select(vec!["", "15", "75", "20", "system"]);
+    let count = prop::sample::select(vec!["", "9", "3", "system"]);
+    let timeout = prop::sample::select(vec!["", "off", "auto", "7"]);
+    let rule = prop::sample::select(vec![
+        "10.0.0.1 off",
+        "10.0.0.1 idle=30",
+        "10.0.0.1 idle=system",
+        "* count=4 user-timeout=8",
+        "10.0.0.2 off",
+        "* interval=system count=system",
+        "10.0.0.2 idle=7200 interval=6 user-timeout=auto",
+        "10.0.0.1 user-timeout=off interval=75",
+    ]);
+    let rules = prop::collection::vec(rule, 0..3);
+    (idle, interval, count, timeout, rules, any::<bool>()).prop_map(
+        |(idle, interval, count, timeout, rules, force)| {
+            vec![
+                format!("KA_IDLE={idle}"),
+                format!("KA_INTERVAL={interval}"),
+                format!("KA_COUNT={count}"),
+                format!("KA_USER_TIMEOUT={timeout}"),
+                format!("KA_RULES={}", rules.join(";")),
+                format!("KA_FORCE={}", u32::from(force)),
+            ]
+        },
+    )
+}
+
+fn any_namespace() -> impl Strategy<Value = Defaults> {
+    prop::sample::select(vec![[7200, 75, 9], [300, 20, 3], [10, 75, 9], [7200, 20, 9]])
+        .prop_map(|[i, n, c]| PerField([i, n, c, 0]))
+}
+
+/// What the program sets by itself.
+fn any_own() -> impl Strategy<Value = Vec<(&'static str, u32)>> {
+    let set = prop::sample::select(vec![
+        ("keepalive", 0),
+        ("keepalive", 1),
+        ("idle", OWN[0]),
+        ("interval", OWN[1]),
+        ("count", OWN[2]),
+        ("timeout", OWN[3]),
+    ]);
+    prop::collection::vec(set, 0..4)
+}
+
+/// A socket that has gone its way: made by the hook or not, then set by the program.
+fn made(settings: &Settings, kind: Kind, namespace: Defaults, hooked: bool, own: &[(&str, u32)]) -> Fake {
+    let mut socket = Fake { namespace, ..Fake::new(kind) };
+    if hooked {
+        decide::set_up(settings, &mut socket);
+    }
+    for &(name, value) in own {
+        if hooked {
+            set_by_program(settings, &mut socket, name, value);
+        } else {
+            socket = socket.program(&[(name, value)]);
+        }
+    }
+    socket.calls.clear();
+    socket
+}
+
+fn read(entries: &[String]) -> Box<Settings> {
+    settings(&entries.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Without force no value of the program's own is ever changed.
+    #[test]
+    fn the_programs_own_values_stay(entries in any_settings(), namespace in any_namespace(), hooked: bool, own in any_own(), own_later in any_own()) {
+        let mut settings = read(&entries);
+        settings.force = false;
+        let mut socket = made(&settings, Kind::Tcp, namespace, hooked, &own);
+        for later in [&[][..], &own_later] {
+            for &(name, value) in later {
+                set_by_program(&settings, &mut socket, name, value);
+            }
+            let before = socket.clone();
+            check(&settings, &mut socket, HERE);
+            for (i, &value) in OWN.iter().enumerate() {
+                if before.values[i] == Some(value) {
+                    prop_assert_eq!(socket.values[i], Some(value), "{} -> {}", before.shows(), socket.shows());
+                }
+            }
+            // One that it has switched off stays off, if it was ours to know that.
+            if hooked && !before.on && settings.rules.is_empty() && before.values[0] == Some(60) {
+                prop_assert!(!socket.on);
+            }
+        }
+    }
+
+    /// A look at a socket that was looked at changes nothing any more. (But where a rule has taken our idle time out of it
+    /// again, nothing tells that it was the program that has switched it off.)
+    #[test]
+    fn the_second_look_changes_nothing(entries in any_settings(), namespace in any_namespace(), hooked: bool, own in any_own()) {
+        let settings = read(&entries);
+        let mut socket = made(&settings, Kind::Tcp, namespace, hooked, &own);
+        check(&settings, &mut socket, HERE);
+        let once = socket.clone();
+        check(&settings, &mut socket, HERE);
+        socket.on |= once.on || once.value(Field::Idle) != namespace.of(Field::Idle);
+        let once = Fake { on: socket.on, ..once };
+        prop_assert_eq!(once.shows(), socket.shows());
+    }
+
+    /// As many calls as the table has, and the namespace is read at most once.
+    #[test]
+    fn few_calls(entries in any_settings(), namespace in any_namespace(), hooked: bool, own in any_own()) {
+        let settings = read(&entries);
+        let mut socket = made(&settings, Kind::Tcp, namespace, hooked, &own);
+        for _ in 0..3 {
+            check(&settings, &mut socket, HERE);
+        }
+        let count = |socket: &Fake, name: &str| socket.calls.iter().filter(|call| *call == name).count();
+        prop_assert!(count(&socket, "read defaults") <= 1, "{:?}", socket.calls);
+        socket.calls.clear();
+        check(&settings, &mut socket, HERE);
+        prop_assert!(socket.calls.len() <= 10, "{:?}", socket.calls);
+        // A new one is asked once, if there is no rule for it.
+        if settings.rules.is_empty() {
+            let mut new = Fake { known: Some(namespace), ..made(&settings, Kind::Tcp, namespace, true, &[]) };
+            check(&settings, &mut new, HERE);
+            prop_assert!(new.calls.len() <= 1, "{:?}", new.calls);
+            prop_assert_eq!(count(&new, "set keepalive"), 0);
+        }
+    }
+
+    /// With force, and without rules, the plain values are in every socket that was set up, whatever the program does.
+    #[test]
+    fn force_wins(entries in any_settings(), namespace in any_namespace(), own in any_own(), own_later in any_own()) {
+        let mut settings = read(&entries);
+        settings.rules.clear();
+        settings.force = true;
+        let plain = settings.plain.resolve(&namespace);
+        let mut socket = made(&settings, Kind::Tcp, namespace, true, &own);
+        check(&settings, &mut socket, HERE);
+        for &(name, value) in &own_later {
+            set_by_program(&settings, &mut socket, name, value);
+        }
+        let fields = [Field::Idle, Field::Interval, Field::Count, Field::UserTimeout];
+        for field in fields.into_iter().filter(|&field| plain.of(field).is_some()) {
+            prop_assert_eq!(Some(socket.value(field)), plain.of(field).map(|n| n.get()), "{:?} {}", field, socket.shows());
+        }
+        prop_assert!(socket.on, "{}", socket.shows());
+    }
+
+    /// What is not TCP, or must not be touched, is not.
+    #[test]
+    fn nothing_is_set_that_must_not_be(entries in any_settings(), namespace in any_namespace(), own in any_own()) {
+        let settings = read(&entries);
+        for kind in [Kind::Other, Kind::Sandboxed] {
+            let mut socket = made(&settings, kind, namespace, false, &own);
+            let before = socket.clone();
+            check(&settings, &mut socket, HERE);
+            prop_assert_eq!(socket.shows(), before.shows());
+            let sets = socket.calls.iter().filter(|call| call.starts_with("set ")).count();
+            prop_assert!(kind == Kind::Sandboxed || sets == 0, "{:?}", socket.calls);
+        }
+    }
+
+    /// MPTCP differs from TCP in its user timeout alone.
+    #[test]
+    fn mptcp_is_like_tcp(entries in any_settings(), namespace in any_namespace(), hooked: bool) {
+        let settings = read(&entries);
+        let mut shown = [Kind::Tcp, Kind::Mptcp].map(|kind| {
+            let mut socket = made(&settings, kind, namespace, hooked, &[]);
+            check(&settings, &mut socket, HERE);
+            socket.values[3] = None;
+            socket.shows()
+        });
+        prop_assert_eq!(shown[0].clone(), std::mem::take(&mut shown[1]));
+    }
+}
