@@ -13,6 +13,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::{Signal, WaitOptions, geteuid, getpid, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use temp_dir::TempDir;
 
 use crate::processes::descendants;
 use crate::program::{end, search_path};
@@ -117,7 +118,7 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
 }
 
 fn supervise() -> Result<ExitCode> {
-    let directory = tempfile::Builder::new().prefix("kashim-tests.").tempdir()?;
+    let directory = TempDir::with_prefix("kashim-tests.")?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     // Servers that put themselves into the background stay our descendants.
     rustix::process::set_child_subreaper(Some(getpid()))?;
