@@ -471,6 +471,7 @@ fn ld_preload_is_kept(shell: Shell) -> Result {
         (asan.clone(), format!("{asan}:{ours}")),
         (format!("{a}:{asan}:{b}"), format!("{asan}:{ours}:{a}:{b}")),
         (format!("{clang}:{a}"), format!("{clang}:{ours}:{a}")),
+        (format!("{asan}:{a}:{clang}"), format!("{asan}:{clang}:{ours}:{a}")),
     ];
     each(&cases, |(before, after)| {
         let found = variables(shell.ka_run()?.env("LD_PRELOAD", before).args(["env", "-0"]).succeed()?);
