@@ -1126,13 +1126,13 @@ fn env_refuses_what_a_form_cannot_write(shell: Shell) -> Result {
 
 fn env_for_systemd() -> Result {
     let scratch = Scratch::new()?;
-    let log = "/tmp/a \"b\" c\\d `e` 'f' #g;h";
+    let log = scratch.join("a \"b\" c\\d `e` 'f' #g;h");
     let rules = ":22 off; 10.0.0.0/8 idle=5";
     let shell = shells::SHELLS[0];
     let printed = shell
         .ka_run()?
         .args(["--idle", "5m", "--rule", rules, "--env=systemd"])
-        .env("KA_LOG", log)
+        .env("KA_LOG", &log)
         .succeed()?;
     fs::create_dir(scratch.join("environment.d"))?;
     scratch.write("environment.d/50.conf", printed)?;
@@ -1145,7 +1145,7 @@ fn env_for_systemd() -> Result {
     for expected in [
         "KA_IDLE=5m".to_owned(),
         format!("KA_RULES={rules}"),
-        format!("KA_LOG={log}"),
+        format!("KA_LOG={}", log.display()),
         format!("LD_PRELOAD={}", library()?.display()),
     ] {
         assert!(variables.contains(&expected), "no {expected} in {variables:?}");
