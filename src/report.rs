@@ -18,17 +18,17 @@ use kashim_policy::{describe, hazard};
 use crate::chain;
 use crate::output::{self, Stderr};
 
+/// Complaints are kept for the first TCP socket. Zero, so that a process without a log writes nothing here.
+const COMPLAINTS: u8 = 0;
 /// Nothing is ever said.
-const SILENT: u8 = 0;
-/// Complaints are kept for the first TCP socket.
-const COMPLAINTS: u8 = 1;
+const SILENT: u8 = 1;
 /// Everything goes to stderr.
 const STDERR: u8 = 2;
 /// Everything goes to a file.
 const FILE: u8 = 3;
 
 /// Where it goes, one of the above.
-static TARGET: AtomicU8 = AtomicU8::new(SILENT);
+static TARGET: AtomicU8 = AtomicU8::new(COMPLAINTS);
 /// There are complaints to be written.
 static PENDING: AtomicBool = AtomicBool::new(false);
 static REPORT: Place = Place(UnsafeCell::new(Report {
@@ -80,13 +80,25 @@ fn report() -> &'static Report {
 }
 
 /// Begins the log. Only while the settings are read.
+#[inline]
 pub fn open(log: Log, name: &[u8]) {
+    if log != Log::Complaints {
+        begin(log, name);
+    }
+}
+
+#[cold]
+fn begin(log: Log, name: &[u8]) {
     // SAFETY: see its declaration; the one other reference is gone before this function ends.
     let report = unsafe { &mut *REPORT.0.get() };
+    report.name.bytes(name);
     let target = match log {
-        Log::Off => return,
         Log::Complaints => COMPLAINTS,
-        Log::Stderr => STDERR,
+        Log::Off => SILENT,
+        Log::Stderr => {
+            report.stderr = Stderr::now();
+            STDERR
+        }
         Log::Path(path) => {
             for (place, &byte) in report.path.iter_mut().zip(path) {
                 *place = byte;
@@ -94,10 +106,6 @@ pub fn open(log: Log, name: &[u8]) {
             FILE
         }
     };
-    report.name.bytes(name);
-    if target == STDERR {
-        report.stderr = Stderr::now();
-    }
     TARGET.store(target, Relaxed);
 }
 
@@ -128,11 +136,9 @@ pub fn complaint(complaint: &Complaint) {
     PENDING.store(true, Relaxed);
 }
 
-/// The settings were read.
+/// The settings were read. Only if everything is logged.
+#[cold]
 pub fn loaded(settings: &Settings, skipped: bool) {
-    if !is_logging() {
-        return;
-    }
     hazard::each(settings, &mut |rule, hazard| {
         let mut line = Line::EMPTY;
         line.text("kashim: warning: ");
@@ -145,7 +151,7 @@ pub fn loaded(settings: &Settings, skipped: bool) {
         line.end();
         emit(line.as_bytes());
     });
-    let mut line = begin();
+    let mut line = line();
     let out = &mut line;
     if skipped {
         out.text("left alone: named in KA_SKIP");
@@ -195,7 +201,7 @@ pub fn put_back(fd: c_int, opt: Opt, value: u32) {
 
 /// `kashim: NAME[PID] `
 #[inline(never)]
-fn begin() -> Line {
+fn line() -> Line {
     let mut line = Line::EMPTY;
     line.text("kashim: ");
     line.escaped(report().name.as_bytes());
@@ -209,7 +215,7 @@ fn begin() -> Line {
 #[cold]
 #[inline(never)]
 fn log_outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
-    let mut line = begin();
+    let mut line = line();
     let out = &mut line;
     out.text(hook);
     out.text(" fd ");

@@ -8,7 +8,7 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicU8, Ordering::*};
 
 use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::settings::{self, Settings};
+use kashim_policy::settings::{self, Log, Settings};
 use kashim_policy::skip;
 
 use crate::{chain, errno, report, weak};
@@ -88,16 +88,16 @@ fn read(settings: &mut Settings) -> bool {
     let executed = auxiliary(libc::AT_EXECFN);
     let works = !settings::is_disabled(&environment);
     let skipped = works && skip::is_skipped(executed, environment.get(Variable::Skip));
+    // A program that runs with more rights than its caller writes nothing on the caller's behalf.
+    // SAFETY: getauxval(3) takes a number.
+    let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    let log = if secure { Log::Off } else { settings::log(&environment).unwrap_or_default() };
     if works {
-        // A program that runs with more rights than its caller writes nothing on the caller's behalf.
-        // SAFETY: getauxval(3) takes a number.
-        let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-        let log = if secure { settings::Log::Off } else { settings::log(&environment).unwrap_or_default() };
         report::open(log, skip::base_name(executed));
         settings.read(&environment, &mut report::complaint);
     }
     chain::look_up();
-    if works {
+    if works && matches!(log, Log::Stderr | Log::Path(_)) {
         report::loaded(settings, skipped);
     }
     works && !skipped

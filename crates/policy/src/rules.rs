@@ -117,11 +117,14 @@ impl Net {
     }
 }
 
-/// The rules in the order in which they were given.
+/// The rules in the order in which they were given. In memory, how many stands before the rules, see [`Settings`].
+///
+/// [`Settings`]: crate::settings::Settings
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Rules {
-    all: [Rule; MAX_RULES],
     len: usize,
+    all: [Rule; MAX_RULES],
 }
 
 impl Rules {

@@ -11,16 +11,19 @@ use crate::values::{Interval, UserTimeout, Values};
 pub const MAX_LOG_PATH: usize = 4095;
 
 /// What the hooks need to know about every socket.
+///
+/// In this order in memory: a process without rules touches the first of the pages that it is spread over, no other.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Settings {
     /// For every connection that no rule is for.
     pub plain: Values,
     /// Our values win over the program's own.
     pub force: bool,
-    /// For single destinations.
-    pub rules: Rules,
     /// Some value follows from one of the kernel's own, see [`Values::leans_on_kernel`].
     pub leans_on_kernel: bool,
+    /// For single destinations.
+    pub rules: Rules,
 }
 
 /// Where the log goes.
