@@ -27,7 +27,12 @@ pub struct Listener(TcpListener);
 impl Listener {
     /// Listens on an ephemeral port of 127.0.0.1.
     pub fn bind() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::bind_to(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Listens on an ephemeral port of an address.
+    pub fn bind_to(address: Ipv4Addr) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self(listener))
     }
@@ -37,9 +42,11 @@ impl Listener {
         self.0.local_addr().map_or(0, |address| address.port())
     }
 
-    /// `http://127.0.0.1:PORT/`.
+    /// `http://ADDRESS:PORT/`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port())
+        let address =
+            self.0.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
+        format!("http://{address}/")
     }
 
     /// The next connection. Reads from it and writes to it give up after [`PATIENCE`].

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::lab::{Namespace, Place};
 use crate::scratch::ids_of;
 use crate::sockets::{Keepalive, Socket, sockets_of};
 use crate::{Result, Scratch, descendants, find_program, is_root, library, maps_library, until};
@@ -72,6 +73,7 @@ pub struct Program {
     name: String,
     preload: Preload,
     environment: bool,
+    namespace: Option<Namespace>,
 }
 
 impl Program {
@@ -87,7 +89,7 @@ impl Program {
             .env("LANG", "C.UTF-8")
             .process_group(0)
             .stdin(Stdio::null());
-        Self { command, name, preload: Preload::No, environment: true }
+        Self { command, name, preload: Preload::No, environment: true, namespace: None }
     }
 
     /// Adds an argument.
@@ -149,6 +151,18 @@ impl Program {
         self
     }
 
+    /// Runs it inside a network namespace.
+    pub fn within(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
+    /// Runs it where this place is.
+    pub fn at(mut self, place: &Place) -> Self {
+        self.namespace.clone_from(&place.namespace);
+        self
+    }
+
     /// The command itself, for what is not here.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
@@ -161,7 +175,11 @@ impl Program {
         }
         let files = Scratch::new()?;
         self.command.stdout(File::create(files.join("stdout"))?).stderr(File::create(files.join("stderr"))?);
-        let child = self.command.spawn().map_err(|error| format!("cannot start {}: {error}", self.name))?;
+        let spawned = match &self.namespace {
+            Some(namespace) => namespace.enter(|| Ok(self.command.spawn()))?,
+            None => self.command.spawn(),
+        };
+        let child = spawned.map_err(|error| format!("cannot start {}: {error}", self.name))?;
         Ok(Running { child, files, name: self.name, preload: self.preload })
     }
 
@@ -242,6 +260,11 @@ impl Running {
         String::from_utf8_lossy(&fs::read(self.files.join("stderr")).unwrap_or_default()).into_owned()
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
@@ -279,7 +302,7 @@ impl Running {
         })
     }
 
-    /// Waits until a server accepts connections on this port of 127.0.0.1.
+    /// Waits until a server accepts connections on this port.
     pub fn wait_for_port(&mut self, port: u16) -> Result {
         self.until(&format!("a listener on port {port}"), |program| {
             Ok(program.sockets().iter().any(|s| s.listening && s.local_port() == port).then_some(()))

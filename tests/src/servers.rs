@@ -1,4 +1,4 @@
-//! Real servers, each on an ephemeral port of 127.0.0.1, with all its files in a scratch directory.
+//! Real servers, each on an ephemeral port of 127.0.0.1 or of another place, with all its files in a scratch directory.
 //!
 //! A server that is slow to install has a `shared` one, not preloaded, that all tests of a binary use; it ends with
 //! the run. As root, a server that refuses to run as root gets the user that its package made for it.

@@ -105,8 +105,16 @@ pub(crate) fn run_directory() -> &'static Path {
 /// Runs the trials as the command line says, and leaves nothing behind: no process and no file, also if the tests are
 /// interrupted or crash. So they run in a child, which this process outlives and cleans up after.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
+    run_at_once(None, trials)
+}
+
+/// [`run`], with so many trials at once instead of one for each processor, unless the command line says otherwise: for
+/// trials that mostly wait.
+pub fn run_at_once(threads: impl Into<Option<usize>>, trials: Vec<Trial>) -> ExitCode {
     if env::var_os(RUN_DIRECTORY).is_some() {
-        return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads = arguments.test_threads.or(threads.into());
+        return libtest_mimic::run(&arguments, trials).exit_code();
     }
     match supervise() {
         Ok(code) => code,

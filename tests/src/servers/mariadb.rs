@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::lab::Place;
 use crate::{Preload, Program, Result, Running, Scratch, free_port};
 
 /// A data directory.
@@ -26,6 +27,11 @@ impl MariaDbData {
 
     /// A server on it. Only one at a time.
     pub fn start(&self, preload: Preload) -> Result<MariaDb> {
+        self.start_at(&Place::local(), preload)
+    }
+
+    /// A server on it, somewhere else.
+    pub fn start_at(&self, place: &Place, preload: Preload) -> Result<MariaDb> {
         let port = free_port()?;
         let mut server = Program::new("mariadbd")
             .arg("--no-defaults")
@@ -34,13 +40,15 @@ impl MariaDbData {
             .arg(format!("--pid-file={}", self.0.join("pid").display()))
             .arg(format!("--tmpdir={}", self.0.path().display()))
             .arg(format!("--port={port}"))
-            .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"])
+            .arg(format!("--bind-address={}", place.address))
+            .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M", "--innodb-fast-shutdown=2"])
             .user("mysql")?
+            .at(place)
             .preload(preload)
             .start()?;
         server.wait_for_port(port)?;
-        Ok(MariaDb { server, port })
+        Ok(MariaDb { server, port, place: place.clone() })
     }
 }
 
@@ -51,6 +59,7 @@ pub struct MariaDb {
     pub server: Running,
     /// Its port.
     pub port: u16,
+    place: Place,
 }
 
 impl MariaDb {
@@ -68,7 +77,8 @@ impl MariaDb {
     /// A client program (`mysql`, `mysqldump`) that is to connect to it over TCP.
     pub fn client(&self, program: &str) -> Program {
         Program::new(program)
-            .args(["--no-defaults", "--host=127.0.0.1", "--user=root", "--default-character-set=utf8mb4"])
+            .args(["--no-defaults", "--user=root", "--default-character-set=utf8mb4"])
+            .arg(format!("--host={}", self.place.address))
             .arg(format!("--port={}", self.port))
     }
 
@@ -77,8 +87,8 @@ impl MariaDb {
         self.client("mysql").args(["--batch", "--skip-column-names", "--unbuffered"])
     }
 
-    /// Runs statements in a connection of their own, and returns what they print.
+    /// Runs statements on the server's side in a connection of their own, and returns what they print.
     pub fn query(&self, sql: &str) -> Result<String> {
-        Ok(String::from_utf8(self.mysql().arg("-e").arg(sql).succeed()?)?)
+        Ok(String::from_utf8(self.mysql().at(&self.place).arg("-e").arg(sql).succeed()?)?)
     }
 }

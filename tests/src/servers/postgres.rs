@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::lab::Place;
 use crate::{Preload, Program, Result, Running, Scratch, free_port};
 
 /// A data directory.
@@ -25,17 +26,26 @@ impl PostgresData {
 
     /// A server on it. Only one at a time.
     pub fn start(&self, preload: Preload) -> Result<Postgres> {
+        self.start_at(&Place::local(), preload)
+    }
+
+    /// A server on it, somewhere else. It trusts every host in the lab.
+    pub fn start_at(&self, place: &Place, preload: Preload) -> Result<Postgres> {
+        let trust = format!("host all all {}/8 trust\n", place.address);
+        let hosts = self.0.write("pg_hba.conf", trust)?;
         let port = free_port()?;
         let server = Program::new("postgres")
             .arg("-D")
             .arg(self.0.join("data"))
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"])
+            .args(["-p", &port.to_string(), "-c", &format!("listen_addresses={}", place.address)])
+            .args(["-c", &format!("hba_file={}", hosts.display()), "-c", "fsync=off", "-k"])
             .arg(self.0.path())
             .directory(self.0.path())
             .user("postgres")?
+            .at(place)
             .preload(preload)
             .start()?;
-        let mut postgres = Postgres { server, port };
+        let mut postgres = Postgres { server, port, place: place.clone() };
         // It listens some time before it answers.
         postgres.server.until("the server to be ready", |server| {
             Ok(server.stderr().contains("ready to accept connections").then_some(()))
@@ -51,6 +61,7 @@ pub struct Postgres {
     pub server: Running,
     /// Its port.
     pub port: u16,
+    place: Place,
 }
 
 impl Postgres {
@@ -67,7 +78,7 @@ impl Postgres {
 
     /// How libpq is told to connect to it over TCP.
     pub fn conninfo(&self) -> String {
-        format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
+        format!("host={} port={} user=postgres dbname=postgres", self.place.address, self.port)
     }
 
     /// `psql` that prints bare values.
@@ -77,8 +88,8 @@ impl Postgres {
             .arg(self.conninfo())
     }
 
-    /// Runs statements in a connection of their own, and returns what they print.
+    /// Runs statements on the server's side in a connection of their own, and returns what they print.
     pub fn query(&self, sql: &str) -> Result<String> {
-        Ok(String::from_utf8(self.psql().arg("-c").arg(sql).succeed()?)?)
+        Ok(String::from_utf8(self.psql().at(&self.place).arg("-c").arg(sql).succeed()?)?)
     }
 }

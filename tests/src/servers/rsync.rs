@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Gate;
+use crate::lab::Place;
 use crate::{Preload, Program, Result, Running, Scratch, free_port};
 
 /// An rsync daemon with one module that holds a few files. A client gets nothing until the gate is open.
@@ -15,12 +16,18 @@ pub struct Rsync {
     pub port: u16,
     /// Where clients wait.
     pub gate: Gate,
+    place: Place,
     files: Scratch,
 }
 
 impl Rsync {
     /// Starts one.
     pub fn start(preload: Preload) -> Result<Self> {
+        Self::start_at(&Place::local(), preload)
+    }
+
+    /// Starts one somewhere else.
+    pub fn start_at(place: &Place, preload: Preload) -> Result<Self> {
         let files = Scratch::new()?;
         let gate = Gate::new()?;
         let port = free_port()?;
@@ -37,12 +44,14 @@ impl Rsync {
             ),
         )?;
         let mut server = Program::new("rsync")
-            .args(["--daemon", "--no-detach", "--address=127.0.0.1", &format!("--port={port}"), "--config"])
+            .args(["--daemon", "--no-detach", &format!("--port={port}")])
+            .args([&format!("--address={}", place.address), "--config"])
             .arg(config)
+            .at(place)
             .preload(preload)
             .start()?;
         server.wait_for_port(port)?;
-        Ok(Self { server, port, gate, files })
+        Ok(Self { server, port, gate, place: place.clone(), files })
     }
 
     /// The directory that the module shows.
@@ -52,6 +61,7 @@ impl Rsync {
 
     /// `rsync` that is to copy the module to a directory.
     pub fn client(&self, to: &Path) -> Program {
-        Program::new("rsync").arg("-a").arg(format!("rsync://127.0.0.1:{}/data/", self.port)).arg(to)
+        let from = format!("rsync://{}:{}/data/", self.place.address, self.port);
+        Program::new("rsync").arg("-a").arg(from).arg(to)
     }
 }

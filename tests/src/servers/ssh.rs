@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::lab::Place;
 use crate::{Preload, Program, Result, Running, Scratch, free_port, is_root};
 
 /// An sshd that lets the user of the tests in with a key of its own.
@@ -11,12 +12,18 @@ pub struct Ssh {
     pub server: Running,
     /// Its port.
     pub port: u16,
+    place: Place,
     files: Scratch,
 }
 
 impl Ssh {
     /// Makes keys and starts a server.
     pub fn start(preload: Preload) -> Result<Self> {
+        Self::start_at(&Place::local(), preload)
+    }
+
+    /// Makes keys and starts a server somewhere else.
+    pub fn start_at(place: &Place, preload: Preload) -> Result<Self> {
         if is_root() {
             // Where sshd locks its unprivileged child in; the package's service file makes it.
             fs::create_dir_all("/run/sshd")?;
@@ -29,19 +36,19 @@ impl Ssh {
                 .succeed()?;
         }
         let port = free_port()?;
-        let directory = files.path().display();
+        let (address, directory) = (place.address, files.path().display());
         let config = files.write(
             "sshd_config",
             format!(
-                "ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host\nPidFile none\n\
+                "ListenAddress {address}:{port}\nHostKey {directory}/host\nPidFile none\n\
                  AuthorizedKeysFile {directory}/user.pub\nStrictModes no\nUsePAM no\n\
                  PermitRootLogin yes\nPasswordAuthentication no\n"
             ),
         )?;
         let mut server =
-            Program::new("sshd").args(["-D", "-e", "-f"]).arg(config).preload(preload).start()?;
+            Program::new("sshd").args(["-D", "-e", "-f"]).arg(config).at(place).preload(preload).start()?;
         server.wait_for_port(port)?;
-        Ok(Self { server, port, files })
+        Ok(Self { server, port, place: place.clone(), files })
     }
 
     /// `ssh` that is to run a command over there.
@@ -50,6 +57,6 @@ impl Ssh {
             .args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-i"])
             .arg(self.files.join("user"))
-            .args(["-p", &self.port.to_string(), "127.0.0.1", command])
+            .args(["-p", &self.port.to_string(), &self.place.address.to_string(), command])
     }
 }
