@@ -197,8 +197,8 @@ const SLOW_CONNECTIONS: &[&str] = &[
      d=rawsocket inet stream+nonblock 0; connect d @l -> -1 EINPROGRESS; show d -> off | ours
      connect d @l -> -1 EALREADY; rawset d idle 7200; connect d @l -> -1 EALREADY
      show d -> off | on 7200/11/5
-     e=socket inet stream+nonblock 0; connect e @l -> -1 EINPROGRESS; show e -> off | ours; alarm 50
-     f=socket inet6 stream 0; connect f [::ffff:127.0.0.1]:@l -> -1 EINTR; show f -> off | ours
+     e=socket inet stream+nonblock 0; connect e @l -> -1 EINPROGRESS; show e -> off | ours
+     f=socket inet6 stream 0; alarm 50; connect f [::ffff:127.0.0.1]:@l -> -1 EINTR; show f -> off | ours
      x=accept l; y=accept l; wait c -> connected; show c -> off | ours",
 ];
 

@@ -43,13 +43,17 @@ fn with_rules(rules: &str, script: &str) -> Result {
 /// With `P` and `Q` replaced by two ports that are free, the second one larger. Others for each run: a port stays
 /// taken for a while.
 fn with_port(rules: &str, script: &str) -> Result {
-    for preload in [Preload::No, Preload::OURS] {
-        let (p, q) = (free_port()?, free_port()?);
-        let fill_in =
-            |text: &str| text.replace('P', &p.min(q).to_string()).replace('Q', &p.max(q).to_string());
-        Steps::new(preload, &fill_in(script))?.env("KA_RULES", fill_in(rules)).run()?;
-    }
-    Ok(())
+    each(&[Preload::No, Preload::OURS], |&preload| {
+        let run = || -> Result {
+            let (p, q) = (free_port()?, free_port()?);
+            let fill_in =
+                |text: &str| text.replace('P', &p.min(q).to_string()).replace('Q', &p.max(q).to_string());
+            Steps::new(preload, &fill_in(script))?.env("KA_RULES", fill_in(rules)).run()?;
+            Ok(())
+        };
+        // Another test's connection may have taken one of them meanwhile.
+        run().or_else(|_| run())
+    })
 }
 
 /// Rules, and connections that are 77/11/5 where no rule is for them.

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             each(ADDED_IN_NAMESPACES, added)
         }),
         trial("added_at_load_and_exit", &needs, added_at_load_and_exit),
+        trial("the_log_keeps_off_the_first_descriptors", &needs, the_log_keeps_off_the_first_descriptors),
     ])
 }
 
@@ -355,5 +356,21 @@ fn added_at_load_and_exit() -> Result {
         Ok(text.lines().filter_map(short).filter(|call| call != "mmap").collect())
     };
     assert_eq!(calls(library()?)?, calls(&nothing)?);
+    Ok(())
+}
+
+/// A host that has closed its standard descriptors is not given a log file in their place, not even for a moment in
+/// which something is written.
+fn the_log_keeps_off_the_first_descriptors() -> Result {
+    let scratch = Scratch::new()?;
+    let (trace, log) = (scratch.join("trace"), scratch.join("log"));
+    let script = format!("close 0; close 2; exec KA_LOG={}; s=socket inet stream 0 -> 0", log.display());
+    let strace = ["strace", "-f", "-qq", "-e", "trace=write", "-o"].map(str::to_owned);
+    let strace = strace.into_iter().chain([trace.display().to_string()]);
+    Steps::new(Preload::OURS, &script)?.under(strace).run()?;
+    let text = fs::read_to_string(&trace)?;
+    let lines: Vec<_> = text.lines().filter(|line| line.contains(", \"kashim: ")).collect();
+    assert_eq!(lines.len(), fs::read_to_string(log)?.lines().count(), "{text}");
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains(" write(3, ")), "{text}");
     Ok(())
 }

@@ -188,6 +188,9 @@ fn set_up() {
         assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {kind:?}");
         let refused = Outcome::LeftAlone(Why::Refused(EPERM));
         assert_eq!(outcome == refused, kind == Kind::Sandboxed, "{outcome:?}");
+        // That MPTCP has no user timeout is nothing to tell.
+        let Outcome::Written(written) = outcome else { continue };
+        assert_eq!((written.keepalive, written.refused), (Some(true), None), "{entries:?} {kind:?}");
     }
     // Where something follows from the kernel's values, the socket itself shows those.
     let mut socket = Fake { namespace: PerField([10, 20, 3, 0]), ..Fake::new(Kind::Tcp) };
