@@ -18,10 +18,12 @@
 
 mod evidence;
 mod namespace;
+mod sniffer;
 mod ways;
 
 pub use evidence::Evidence;
 pub use namespace::{Namespace, Place};
+pub use sniffer::{Packet, Sniffer};
 pub use ways::{Seen, Way, watch};
 
 use std::fs;

@@ -42,11 +42,14 @@ impl Listener {
         self.0.local_addr().map_or(0, |address| address.port())
     }
 
+    /// `ADDRESS:PORT`.
+    pub fn address(&self) -> String {
+        self.0.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    }
+
     /// `http://ADDRESS:PORT/`.
     pub fn url(&self) -> String {
-        let address =
-            self.0.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
-        format!("http://{address}/")
+        format!("http://{}/", self.address())
     }
 
     /// The next connection. Reads from it and writes to it give up after [`PATIENCE`].

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
 
-use super::{Lab, Seen};
-use crate::{Result, target_dir};
+use super::{Lab, Seen, Way};
+use crate::{Result, Running, target_dir};
 
 /// The record of one scenario behind one firewall. It becomes `evidence/SCENARIO-NAME-FIREWALL.json` in the target
 /// directory.
@@ -28,6 +28,13 @@ impl Evidence {
             ("timeout", lab.timeout().as_secs().to_string()),
         ];
         Self { file: format!("{scenario}-{name}-{firewall}.json"), fields, runs: Vec::new() }
+    }
+
+    /// Adds how each way ended.
+    pub fn runs(&mut self, runs: &[(Way, Running)], ends: &[Seen]) {
+        for ((way, _), end) in runs.iter().zip(ends) {
+            self.run(way, end);
+        }
     }
 
     /// Adds how one way ended: `settings` as [`super::Way`] shows them.

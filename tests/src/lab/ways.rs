@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{PATIENCE, Preload, Result, Running};
 
-/// How long a program is watched that is not to complete: if it still waits then, it hangs. (It would for hours.)
-/// The programs beside it, which do complete, take a fraction of a second.
+/// A program hangs if it still waits so long after those beside it have completed. (It would for hours.)
 const HANGS: Duration = Duration::from_secs(10);
 
 /// A way of running a program, and how that has to end.
@@ -68,9 +67,9 @@ impl Seen {
     }
 }
 
-/// Watches programs until each that has to complete has done so, and each that must not has failed or was seen hanging
-/// for long enough. `done` tells whether a program, which has ended with this status if it has, did what it was to do,
-/// and fails if it did so wrongly. The times count from `since`.
+/// Watches programs until each that has to complete has done so, and then those that must not for [`HANGS`] more.
+/// `done` tells whether a program, which has ended with this status if it has, did what it was to do, and fails if it
+/// did so wrongly. The times count from `since`.
 ///
 /// Fails unless all end as they have to.
 pub fn watch(
@@ -79,7 +78,8 @@ pub fn watch(
     done: impl Fn(&Running, Option<ExitStatus>) -> Result<bool>,
 ) -> Result<Vec<Seen>> {
     let mut ends: Vec<Option<Seen>> = vec![None; runs.len()];
-    loop {
+    let mut hangs = Instant::now().max(since) + HANGS;
+    while ends.iter().any(Option::is_none) {
         for ((way, program), end) in runs.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
             // In this order: what it did last of all still counts.
             let ended = program.ended()?;
@@ -87,14 +87,12 @@ pub fn watch(
             let after = since.elapsed();
             if completed {
                 *end = Some(Seen::Completed(after));
+                hangs = hangs.max(Instant::now() + HANGS);
             } else if let Some(status) = ended {
                 *end = Some(Seen::Failed(after, last_words(program, status)));
-            } else if after > if way.survives { PATIENCE } else { HANGS } {
+            } else if after > PATIENCE || !way.survives && Instant::now() > hangs {
                 *end = Some(Seen::Hung(after));
             }
-        }
-        if ends.iter().all(Option::is_some) {
-            break;
         }
         sleep(Duration::from_millis(5));
     }

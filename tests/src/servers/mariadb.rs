@@ -30,8 +30,10 @@ impl MariaDbData {
         self.start_at(&Place::local(), preload)
     }
 
-    /// A server on it, somewhere else.
+    /// A server on it, somewhere else. It lets every host in the lab in.
     pub fn start_at(&self, place: &Place, preload: Preload) -> Result<MariaDb> {
+        let users = "CREATE USER IF NOT EXISTS root@'%';\nGRANT ALL ON *.* TO root@'%';\n";
+        let users = self.0.write("users.sql", users)?;
         let port = free_port()?;
         let mut server = Program::new("mariadbd")
             .arg("--no-defaults")
@@ -41,6 +43,7 @@ impl MariaDbData {
             .arg(format!("--tmpdir={}", self.0.path().display()))
             .arg(format!("--port={port}"))
             .arg(format!("--bind-address={}", place.address))
+            .arg(format!("--init-file={}", users.display()))
             .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M", "--innodb-fast-shutdown=2"])
             .user("mysql")?
