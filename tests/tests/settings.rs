@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use kashim_tests::{
@@ -542,6 +543,13 @@ fn background_of_a_terminal() -> Result {
     Ok(())
 }
 
+/// Copies a program, in a process of its own: a descriptor of ours that is open for writing could be inherited by a
+/// program that another test is just starting, and as long as it is open nobody may execute the copy.
+fn copy(from: &Path, to: &Path) -> Result {
+    Program::new("cp").arg(from).arg(to).succeed()?;
+    Ok(())
+}
+
 // The log.
 
 fn hazards_are_named_in_the_log() -> Result {
@@ -693,7 +701,7 @@ fn plainly(line: &str, name: &str) -> Result<String> {
 fn logged(&(settings, script, lines): &Logged) -> Result {
     let scratch = Scratch::new()?;
     let program = scratch.join("a program");
-    fs::copy(compile("cc", &fixture("steps.c"), &["-pthread"])?, &program)?;
+    copy(&compile("cc", &fixture("steps.c"), &["-pthread"])?, &program)?;
     let file = scratch.join("log");
     // To a file and to standard error: the same.
     for log in ["stderr", &file.display().to_string()] {
@@ -796,16 +804,16 @@ fn hostile_log_files() -> Result {
 fn programs_that_are_skipped() -> Result {
     let scratch = Scratch::new()?;
     let program = compile("cc", &fixture("steps.c"), &["-pthread"])?;
-    let copy = |name: &str| -> Result<_> {
+    let named = |name: &str| -> Result<_> {
         let path = scratch.join(name);
-        fs::copy(&program, &path)?;
+        copy(&program, &path)?;
         Ok(path)
     };
-    let chronyd = copy("chronyd")?;
-    let (vsftpd, mine, other) = (copy("vsftpd")?, copy("mine")?, copy("chronyd2")?);
+    let chronyd = named("chronyd")?;
+    let (vsftpd, mine, other) = (named("vsftpd")?, named("mine")?, named("chronyd2")?);
     let link = scratch.join("link");
     symlink(&chronyd, &link)?;
-    let cases: [(&std::path::Path, &str, bool); 11] = [
+    let cases: [(&Path, &str, bool); 11] = [
         (&chronyd, "", true),
         (&vsftpd, "", true),
         (&other, "", false),
@@ -844,7 +852,9 @@ fn programs_that_are_skipped() -> Result {
     assert!(String::from_utf8(command.succeed()?)?.ends_with("show s: on 60/15/9\n"));
     // A script is executed by its own name, whatever runs it.
     let interpreter = program.display();
-    let script = scratch.write_program("script", &format!("#!{interpreter} s=socket inet stream 0\n"))?;
+    let text = scratch.write_program("text", &format!("#!{interpreter} s=socket inet stream 0\n"))?;
+    let script = scratch.join("script");
+    copy(&text, &script)?;
     for (skip, loaded) in [("script", "left alone: named in KA_SKIP"), ("steps", "loaded ")] {
         let log =
             Program::new(&script).preload(PLAIN).env("KA_SKIP", skip).env("KA_LOG", "stderr").run()?.stderr;
@@ -863,7 +873,7 @@ fn setuid_programs() -> Result {
     let scratch = Scratch::new()?;
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o777))?;
     let program = scratch.join("setuid");
-    fs::copy(compile("cc", &fixture("steps.c"), &["-pthread"])?, &program)?;
+    copy(&compile("cc", &fixture("steps.c"), &["-pthread"])?, &program)?;
     fs::set_permissions(&program, Permissions::from_mode(0o4755))?;
     let system = fs::read_to_string("/proc/self/maps")?
         .lines()
