@@ -22,7 +22,7 @@ mod sniffer;
 mod ways;
 
 pub use evidence::Evidence;
-pub use namespace::{Namespace, Place};
+pub use namespace::{Namespace, Place, processes_in_labs};
 pub use sniffer::{Packet, Sniffer};
 pub use ways::{Seen, Way, watch};
 

@@ -75,17 +75,25 @@ pub(super) fn interface() -> String {
     format!("{MARK}{}", process::id())
 }
 
-/// Ends the processes that are still in a namespace of tests which are gone, as after a SIGKILL of everything at once.
-fn end_leftovers() {
+/// The processes in labs, each with the number of the process whose lab it is.
+pub fn processes_in_labs() -> Vec<(i32, i32)> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?)) else {
-            continue;
-        };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let interfaces = fs::read_to_string(entry.path().join("net/dev")).unwrap_or_default();
-        let owner = interfaces.lines().find_map(|line| {
-            Pid::from_raw(line.trim_start().strip_prefix(MARK)?.split(':').next()?.parse().ok()?)
-        });
-        if owner.is_some_and(|owner| test_kill_process(owner).is_err()) {
+        let owner = interfaces
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(MARK)?.split(':').next()?.parse().ok());
+        found.extend(owner.map(|owner| (pid, owner)));
+    }
+    found
+}
+
+/// Ends the processes in labs whose owners are gone, as after a SIGKILL of everything at once.
+fn end_leftovers() {
+    for (pid, owner) in processes_in_labs() {
+        let gone = Pid::from_raw(owner).is_some_and(|owner| test_kill_process(owner).is_err());
+        if let (true, Some(pid)) = (gone, Pid::from_raw(pid)) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }

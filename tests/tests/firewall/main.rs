@@ -3,6 +3,7 @@
 //! are seconds where they are minutes in the world; nothing else is scaled.
 
 mod dump;
+mod leftovers;
 mod outages;
 mod polls;
 mod programs;
@@ -16,6 +17,9 @@ use kashim_tests::lab::{Firewall, Lab, Way};
 use kashim_tests::{Need, Preload, Program, Result, Running, Trial, run_at_once, trial};
 
 fn main() -> ExitCode {
+    if let Some(code) = leftovers::run_that_ends() {
+        return code;
+    }
     use Need::{Program as Prog, Python};
     let mysql = [Prog("mariadbd"), Prog("mariadb-install-db"), Prog("mysql"), Prog("mysqldump")];
     let postgres = [Prog("postgres"), Prog("initdb"), Prog("psql"), Prog("pg_dump")];
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
             in_lab("settings", Drop, &python, polls::settings),
             in_lab("settings", Nat, &python, polls::settings),
             in_lab("settings", Reset, &python, polls::settings),
+            trial("nothing_is_left", &Lab::needs(&[Prog("redis-server")]), leftovers::nothing_is_left),
         ],
     )
 }
