@@ -1,0 +1,29 @@
+//! The command line: the one definition of which help, manual pages and completions are made.
+
+use clap::{Parser, Subcommand};
+
+use crate::{check, explain, probe, set, status};
+
+/// See, change and measure the TCP keepalives of running programs
+#[derive(Debug, Parser)]
+#[command(name = "ka", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show connections, their keepalive, and whether they outlive a middlebox
+    Status(status::args::StatusArgs),
+    /// Change the keepalive of a running program's connections
+    Set(set::args::SetArgs),
+    /// Measure after how much silence a path forgets a connection
+    Probe(probe::args::ProbeArgs),
+    /// Say whether and how a command would be served by the library
+    Check(check::args::CheckArgs),
+    /// Say what keepalive values mean
+    Explain(explain::args::ExplainArgs),
+}
