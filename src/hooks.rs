@@ -5,6 +5,7 @@
 
 use core::ffi::{c_int, c_void};
 
+use kashim_policy::decide;
 use libc::{sockaddr, socklen_t};
 
 use crate::{chain, errno, sockets, start};
@@ -35,8 +36,7 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
     let result = unsafe { chain::connect::call(fd, address, length) };
     if let Some(settings) = start::settings() {
         errno::kept(|errno| {
-            // Interrupted, a connect goes on in the background like one that does not block.
-            if result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR)) {
+            if decide::has_begun(result, errno) {
                 // SAFETY: the kernel has just read the address.
                 unsafe { sockets::connected(settings, fd, address, length) };
             }

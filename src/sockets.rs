@@ -16,12 +16,11 @@ use crate::report;
 /// `socket` has returned `fd`.
 #[inline]
 pub fn made(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
-    // The kernel masks the same flags off (SOCK_TYPE_MASK in include/linux/net.h).
-    let kind = kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-    let tcp = matches!(domain, libc::AF_INET | libc::AF_INET6)
-        && kind == libc::SOCK_STREAM
-        && matches!(protocol, 0 | libc::IPPROTO_TCP | libc::IPPROTO_MPTCP);
-    let outcome = if tcp { decide::set_up(settings, &mut Fd(fd)) } else { Outcome::LeftAlone(Why::NotTcp) };
+    let outcome = if decide::is_tcp(domain, kind, protocol) {
+        decide::set_up(settings, &mut Fd(fd))
+    } else {
+        Outcome::LeftAlone(Why::NotTcp)
+    };
     report::outcome("socket", fd, None, &outcome);
 }
 

@@ -80,6 +80,22 @@ impl Why {
     }
 }
 
+/// Whether `socket` makes a TCP or MPTCP socket from these arguments, IPv4 or IPv6.
+pub fn is_tcp(domain: i32, kind: i32, protocol: i32) -> bool {
+    // The kernel takes the same flags off (SOCK_TYPE_MASK in include/linux/net.h). What is left is a number, not a set
+    // of bits.
+    let kind = kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+    matches!(domain, libc::AF_INET | libc::AF_INET6)
+        && kind == libc::SOCK_STREAM
+        && matches!(protocol, 0 | libc::IPPROTO_TCP | libc::IPPROTO_MPTCP)
+}
+
+/// Whether `connect` has connected a socket or at least begun to, by its result and errno. One that was interrupted
+/// goes on in the background like one that does not block (connect(2), EINTR).
+pub fn has_begun(result: i32, errno: Errno) -> bool {
+    result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR))
+}
+
 /// A new TCP socket, made by `socket`: set everything.
 pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
     let mut write = Write::new(socket);
