@@ -1,9 +1,8 @@
 //! Nothing of a lab is left, however the tests end.
 
 use std::env;
-use std::process::{self, ExitCode};
-use std::thread::sleep;
-use std::time::Duration;
+use std::io::stdin;
+use std::process::{self, ExitCode, Stdio};
 
 use kashim_tests::lab::{Firewall, Lab, processes_in_labs};
 use kashim_tests::servers::Redis;
@@ -17,28 +16,31 @@ const ENDS: &str = "KASHIM_TESTS_LAB_ENDS";
 
 pub fn nothing_is_left() -> Result {
     let directory = Scratch::new()?;
-    let start =
-        |how: &str| Program::new(env::current_exe()?).env(ENDS, how).env("TMPDIR", directory.path()).start();
+    let start = |how: &str| {
+        let program = Program::new(env::current_exe()?).env(ENDS, how).env("TMPDIR", directory.path());
+        program.stdin(Stdio::piped()).start()
+    };
     for how in ["well", "in failure", "in panic"] {
         let mut tests = start(how)?;
         let owner = owner(&mut tests)?;
+        drop(tests.stdin());
         assert_eq!(tests.wait()?.success(), how == "well");
         expect_nobody(owner)?;
     }
 
-    let mut interrupted = start("never")?;
+    let mut interrupted = start("interrupted")?;
     let owner_of_interrupted = owner(&mut interrupted)?;
     signal(interrupted.pid(), Signal::INT)?;
     interrupted.wait()?;
     expect_nobody(owner_of_interrupted)?;
 
     // Killed without a chance to clean up: the next ones do it.
-    let mut killed = start("never")?;
+    let mut killed = start("killed")?;
     let owner_of_killed = owner(&mut killed)?;
     signal(killed.pid(), Signal::KILL)?;
     signal(owner_of_killed, Signal::KILL)?;
     killed.wait()?;
-    start("well")?.wait()?;
+    start("well")?.output()?.success()?;
     expect_nobody(owner_of_killed)
 }
 
@@ -47,7 +49,7 @@ fn owner(tests: &mut Running) -> Result<i32> {
     let said = tests.wait_for_output("ready\n")?;
     let owner = said.lines().find_map(|line| line.strip_suffix(" is ready")?.parse().ok());
     let owner = owner.ok_or("no process number")?;
-    assert!(processes_in(owner) >= 2, "there is a client and a server");
+    until("a client and a server in the lab", || Ok((processes_in(owner) >= 2).then_some(())))?;
     Ok(owner)
 }
 
@@ -71,13 +73,11 @@ pub fn run_that_ends() -> Option<ExitCode> {
         let _server = Redis::start_at(&lab.server_place(), Preload::No)?;
         let _client = Program::new("sleep").arg("600").within(lab.client()).start()?;
         println!("{} is ready", process::id());
+        stdin().read_line(&mut String::new())?;
         match how.as_str() {
             "well" => Ok(()),
             "in failure" => Err("it has to".into()),
-            "in panic" => panic!("it has to"),
-            _ => loop {
-                sleep(Duration::from_secs(1));
-            },
+            _ => panic!("it has to"),
         }
     })]))
 }
