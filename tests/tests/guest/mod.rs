@@ -1,0 +1,152 @@
+//! Running a program without the library and with it, in every way that may make a difference, and comparing.
+//!
+//! The programs are in `fixtures/guest`. What they write to standard output is a transcript, in which the keepalive options
+//! of each socket stand in brackets. All of it has to be the same, and how the program ends, except for what is in the
+//! brackets.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kashim_tests::{Output, Preload, Program, Result, Running, Scratch, target_dir, until_within, workspace};
+
+/// A file in `tests/fixtures/guest`.
+pub fn fixture(name: &str) -> PathBuf {
+    workspace().join("tests/fixtures/guest").join(name)
+}
+
+/// Compiles one of them.
+pub fn compile(compiler: &str, name: &str, flags: &[&str]) -> Result<PathBuf> {
+    kashim_tests::compile(compiler, &fixture(name), flags)
+}
+
+/// Whether the long form of a test is wanted.
+pub fn long() -> bool {
+    env::var_os("KASHIM_TESTS_LONG").is_some()
+}
+
+/// With a line for each socket, on standard error.
+pub const LOGGED: Preload =
+    Preload::With(&[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", "stderr")]);
+/// With a line for each socket, in a file that is opened for each.
+pub const LOGGED_TO_FILE: Preload =
+    Preload::With(&[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", "/dev/null")]);
+
+/// Forced, with as many rules as fit, none of which is for any socket, and a log.
+pub fn crowded() -> Preload {
+    static SETTINGS: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
+    Preload::With(SETTINGS.get_or_init(|| {
+        let rule = |i| format!("10.0.0.{i}:{i} idle={i} interval=3 count=2 user-timeout=9;");
+        let rules: String = (1..=64).map(rule).collect();
+        vec![
+            ("KA_IDLE", "77"),
+            ("KA_INTERVAL", "11"),
+            ("KA_COUNT", "5"),
+            ("KA_FORCE", "1"),
+            ("KA_LOG", "/dev/null"),
+            ("KA_RULES", rules.leak()),
+        ]
+    }))
+}
+
+/// All of the ways in which a program may have the library.
+pub fn every_way() -> [Preload; 5] {
+    [Preload::OURS, Preload::FORCED, LOGGED, LOGGED_TO_FILE, crowded()]
+}
+
+/// What has to stand in the brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Without the library not our values, with it those, in all of them.
+    Ours,
+    /// The same without the library and with it: it does not get to see these sockets.
+    Unseen,
+    /// Anything, but with the library our values at least once.
+    SomeOurs,
+}
+
+/// Runs a program without the library and then in these ways.
+pub fn alike(ways: &[Preload], sockets: Sockets, program: impl Fn() -> Result<Program>) -> Result {
+    let without = transcript(program()?.run()?);
+    if sockets == Sockets::Ours && without.keepalive.iter().any(|k| *k == ours()) {
+        return Err(format!("without the library:\n{}", without.all).into());
+    }
+    for &way in ways {
+        let with = transcript(program()?.preload(way).run()?);
+        same(&without, &with, sockets)
+            .map_err(|error| format!("{way:?}:\n{}", error.message().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// What a program left, taken apart.
+pub struct Transcript {
+    /// Everything, to be shown.
+    pub all: String,
+    /// Without what was in brackets.
+    pub text: String,
+    /// What was in brackets.
+    pub keepalive: Vec<String>,
+    /// How it ended.
+    pub status: String,
+    /// Standard error, without what the library says.
+    pub stderr: String,
+}
+
+/// What stands in the brackets of a socket of ours.
+pub fn ours() -> String {
+    format!("{:?}", Preload::ours())
+}
+
+/// Takes apart what a program left.
+pub fn transcript(output: Output) -> Transcript {
+    let all = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut text = String::new();
+    let mut keepalive = Vec::new();
+    for part in all.split_inclusive(['[', ']']) {
+        match part.strip_suffix(']') {
+            Some(inside) => keepalive.push(inside.to_owned()),
+            None => text += part,
+        }
+    }
+    let of_others = |line: &&str| !line.starts_with("kashim: ");
+    let stderr: String = output.stderr.split_inclusive('\n').filter(of_others).collect();
+    Transcript { all, text, keepalive, status: output.status.to_string(), stderr }
+}
+
+/// Compares what a program did without the library and with it.
+pub fn same(without: &Transcript, with: &Transcript, sockets: Sockets) -> Result {
+    let kept = match sockets {
+        Sockets::Ours => with.keepalive.iter().all(|k| *k == ours()) && !with.keepalive.is_empty(),
+        Sockets::Unseen => with.keepalive == without.keepalive,
+        Sockets::SomeOurs => with.keepalive.iter().any(|k| *k == ours()),
+    };
+    let alike = without.text == with.text && without.status == with.status && without.stderr == with.stderr;
+    if kept && alike {
+        return Ok(());
+    }
+    let shown = |t: &Transcript| format!("{}{}{}\n", t.all, t.stderr, t.status);
+    Err(format!("without the library:\n{}with it:\n{}", shown(without), shown(with)).into())
+}
+
+/// Waits for the end of a program that may take longer than others.
+pub fn finish(mut program: Running, patience: Duration) -> Result<Output> {
+    until_within(patience, "the program to end", || Ok(program.wait().ok()))?;
+    program.output()
+}
+
+/// The debug build of the library, which has checks that panic.
+pub fn debug_library(scratch: &Scratch) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built =
+        std::process::Command::new(cargo).args(["build", "--quiet"]).current_dir(workspace()).output()?;
+    if !built.status.success() {
+        return Err(format!("cargo build: {}", String::from_utf8_lossy(&built.stderr)).into());
+    }
+    let copy = scratch.join("libkashim.so");
+    fs::copy(target_dir().join("debug/libkashim.so"), &copy)?;
+    Ok(copy)
+}
