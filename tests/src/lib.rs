@@ -44,7 +44,7 @@ pub use program::{Output, Preload, Program, Running};
 pub use scratch::{Scratch, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
 pub use steps::{Steps, both, both_with, each, fixture};
-pub use trials::{Need, find_program, is_root, reason_to_ignore, run, run_at_once, trial};
+pub use trials::{Need, find_library, find_program, is_root, reason_to_ignore, run, run_at_once, trial};
 pub use wait::{PATIENCE, until, until_within};
 
 /// What a test and nearly everything in the harness returns: any error that can be displayed converts with `?`.

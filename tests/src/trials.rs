@@ -24,6 +24,8 @@ use crate::{Program, Result};
 pub enum Need {
     /// A program in the path, or in one of PostgreSQL's own directories.
     Program(&'static str),
+    /// A shared library, by its name or that of its directory and its own.
+    Library(&'static str),
     /// A module of Debian's python3.
     Python(&'static str),
     /// To be root.
@@ -38,6 +40,7 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Self::Program(name) => find_program(name).is_none().then(|| format!("needs {name}")),
+            Self::Library(name) => find_library(name).is_none().then(|| format!("needs {name}")),
             Self::Python(module) => {
                 let import = Program::new("python3").arg("-c").arg(format!("import {module}")).succeed();
                 import.is_err().then(|| format!("needs {module} for python3"))
@@ -59,6 +62,13 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         return Path::new(name).exists().then(|| name.into());
     }
     env::split_paths(search_path()).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+/// Where a shared library is, in the system's directories of them.
+pub fn find_library(name: &str) -> Option<PathBuf> {
+    let architectures = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let architectures = architectures.filter(|path| path.to_string_lossy().ends_with("-linux-gnu"));
+    architectures.chain(["/usr/lib".into()]).map(|directory| directory.join(name)).find(|path| path.exists())
 }
 
 /// Why a test with these needs is to be ignored, if it is. What could be installed but is not is an error on CI, because
