@@ -1,12 +1,13 @@
 //! Data in flight: when the path goes dead, and when the reader only pauses.
 
 use std::fs;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kashim_tests::lab::{Evidence, Firewall, Lab, SERVER, Seen, Way, watch};
 use kashim_tests::{Keepalive, Preload, Result, Running};
 
-use crate::{PORT, REMEMBERS, python, serve};
+use crate::{PORT, REMEMBERS, TIMEOUT, python, serve};
 
 /// What the router does when the path is dead.
 pub struct DeadPath {
@@ -55,13 +56,10 @@ pub fn dead_path(path: &DeadPath) -> Result {
     // It says so to everybody who asks, not only to one a second.
     lab.router().enter(|| Ok(fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?))?;
     let mut reader = serve(&lab, python("reader.py").args([PORT.to_string(), "0".into()]))?;
-    let mut runs = Vec::new();
-    for (way, keepalive) in ways.into_iter().zip(keepalives) {
-        // More than a minute's work.
-        let upload = python("upload.py").args([&SERVER.to_string(), &PORT.to_string(), "128", "0.05"]);
-        let mut upload = upload.within(lab.client()).preload(way.preload).start()?;
+    // More than a minute's work.
+    let mut runs = uploads(&lab, &ways, ["128", "0.05"])?;
+    for ((_, upload), keepalive) in runs.iter_mut().zip(keepalives) {
         upload.expect(|socket| socket.peer_port() == PORT, keepalive)?;
-        runs.push((way, upload));
     }
     all_pause(&mut reader, runs.len())?;
 
@@ -90,6 +88,12 @@ pub fn dead_path(path: &DeadPath) -> Result {
     evidence.write()
 }
 
+/// Starts `upload.py` in these ways: so many megabytes, with so many seconds after each piece.
+fn uploads(lab: &Lab, ways: &[Way], how: [&str; 2]) -> Result<Vec<(Way, Running)>> {
+    let upload = || python("upload.py").args([SERVER.to_string(), PORT.to_string()]).args(how);
+    ways.iter().map(|way| Ok((*way, upload().within(lab.client()).preload(way.preload).start()?))).collect()
+}
+
 /// Waits until so many uploads have brought their first megabyte.
 fn all_pause(reader: &mut Running, uploads: usize) -> Result {
     reader.until("a megabyte of each", |reader| {
@@ -114,12 +118,9 @@ pub fn reader_pauses() -> Result {
     ];
     let lab = Lab::new(Firewall::Drop, REMEMBERS)?;
     let mut reader = serve(&lab, python("reader.py").args([PORT.to_string(), PAUSE.as_secs().to_string()]))?;
-    let mut runs = Vec::new();
-    for (way, keepalive) in ways.into_iter().zip(keepalives) {
-        let upload = python("upload.py").args([&SERVER.to_string(), &PORT.to_string(), "64", "0"]);
-        let mut upload = upload.within(lab.client()).preload(way.preload).start()?;
+    let mut runs = uploads(&lab, &ways, ["64", "0"])?;
+    for ((_, upload), keepalive) in runs.iter_mut().zip(keepalives) {
         upload.expect(|socket| socket.peer_port() == PORT, keepalive)?;
-        runs.push((way, upload));
     }
     all_pause(&mut reader, runs.len())?;
     let since = Instant::now();
@@ -138,5 +139,31 @@ pub fn reader_pauses() -> Result {
         }
         evidence.run(way, end);
     }
+    evidence.write()
+}
+
+/// Nor does keepalive run here, where data waits for the reader. The kernel asks the reader whether it goes on, but less
+/// and less often, in the end every two minutes: a firewall that forgets sooner than that forgets such a connection.
+pub fn reader_pauses_for_too_long() -> Result {
+    // The gaps double from 0.2 seconds on, so one that is longer than the timeout has passed after three times that.
+    const PAUSE: Duration = Duration::from_secs(14);
+    let ways = [Way::WITHOUT, Way::dies(Preload::With(&[("KA_IDLE", "1")]))];
+    let lab = Lab::new(Firewall::Drop, TIMEOUT)?;
+    let mut reader = serve(&lab, python("reader.py").args([PORT.to_string(), PAUSE.as_secs().to_string()]))?;
+    let mut runs = uploads(&lab, &ways, ["64", "0"])?;
+    all_pause(&mut reader, runs.len())?;
+    let since = Instant::now() + PAUSE;
+    let mut ports = Vec::new();
+    for (_, upload) in &mut runs {
+        ports.push(upload.socket(|socket| socket.peer_port() == PORT)?.local_port());
+    }
+    sleep(since - Instant::now());
+    for port in ports {
+        assert!(!lab.knows(port)?, "the firewall still knows the connection");
+    }
+    let ends = watch(&mut runs, since, |upload, _| Ok(!upload.stdout().is_empty()))?;
+    let what = format!("python uploads 64 MiB to a reader that pauses for {} s", PAUSE.as_secs());
+    let mut evidence = Evidence::new(5, "pause-forgotten", &what, &lab);
+    evidence.runs(&runs, &ends);
     evidence.write()
 }

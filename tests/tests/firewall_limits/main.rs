@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         trial("data_in_flight_silent", &python, || in_flight::dead_path(&in_flight::SILENT)),
         trial("data_in_flight_unreachable", &python, || in_flight::dead_path(&in_flight::UNREACHABLE)),
         trial("upload_whose_reader_pauses", &python, in_flight::reader_pauses),
+        trial("upload_whose_reader_pauses_for_too_long", &python, in_flight::reader_pauses_for_too_long),
         trial("rules", &python, rules::rules),
         trial("mptcp", &mptcp, mptcp::subflows),
         trial("two_thousand_connections", &python, crowd::two_thousand_connections),
