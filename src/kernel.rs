@@ -1,7 +1,7 @@
 //! A socket as the kernel shows it.
 
 use core::ffi::{c_int, c_long};
-use core::mem::{size_of, zeroed};
+use core::mem::{MaybeUninit, size_of};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
@@ -163,15 +163,14 @@ impl Fd {
 
     /// Asks the kernel itself: a library that makes up addresses for the program makes them up for it, not for us.
     fn end(&self, call: c_long) -> Option<(IpAddr, u16)> {
-        // SAFETY: all zeroes are an address of no family.
-        let mut address = unsafe { zeroed::<sockaddr_storage>() };
+        let mut address = MaybeUninit::<sockaddr_storage>::uninit();
         let mut length = size_of::<sockaddr_storage>() as socklen_t;
-        let at = (&raw mut address).cast::<sockaddr>();
+        let at = address.as_mut_ptr().cast::<sockaddr>();
         // SAFETY: both point to variables of ours of the size that is said.
         if unsafe { libc::syscall(call, self.0, at, &raw mut length) } != 0 {
             return None;
         }
-        // SAFETY: an internet address is shorter than the variable.
+        // SAFETY: so many bytes were written, and no more than that are read.
         unsafe { internet(at, length) }
     }
 }

@@ -14,6 +14,7 @@ mod chain;
 mod errno;
 mod hooks;
 mod kernel;
+mod memory;
 mod output;
 mod report;
 mod sockets;

@@ -5,7 +5,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
-use core::sync::atomic::{AtomicU8, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
 use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::settings::{self, Log, Settings};
@@ -23,6 +23,8 @@ const READY: u8 = 2;
 /// This process is left alone altogether.
 const LEFT_ALONE: u8 = 3;
 
+/// Our constructor has run, or is running.
+static LOADED: AtomicBool = AtomicBool::new(false);
 static STATE: AtomicU8 = AtomicU8::new(NEW);
 static SETTINGS: Place = Place(UnsafeCell::new(Settings::EMPTY));
 
@@ -53,24 +55,34 @@ pub extern "C" fn when_loaded() {
     if !weak::has_libc() {
         return;
     }
-    // SAFETY: reading a word that the C library has set, or not yet.
-    if unsafe { environ }.is_null() {
+    // The first touch of this page is a write: a read would cost a page fault of its own.
+    LOADED.store(true, Relaxed);
+    if has_environment() {
+        start();
+    } else {
         // Before glibc 2.32 our constructor may run before libc's. The first hook will find an environment.
         errno::kept(|_| chain::look_up());
-    } else if STATE.load(Acquire) == NEW {
-        start();
     }
+}
+
+/// Whether the C library has set `environ`, which it does before most constructors run.
+fn has_environment() -> bool {
+    // SAFETY: a word that the C library has set, or not yet.
+    !unsafe { environ }.is_null()
 }
 
 /// Reads the settings.
 #[cold]
 #[inline(never)]
 fn start() -> Option<&'static Settings> {
-    if STATE.compare_exchange(NEW, STARTING, Acquire, Acquire).is_err() {
+    if !weak::has_libc() {
         return None;
     }
-    if !weak::has_libc() {
-        STATE.store(LEFT_ALONE, Release);
+    // It is too early to say that there are no settings. What `socket` leaves alone now, `connect` fills in later.
+    if !has_environment() && !LOADED.load(Relaxed) {
+        return None;
+    }
+    if STATE.compare_exchange(NEW, STARTING, Acquire, Acquire).is_err() {
         return None;
     }
     let works = errno::kept(|_| {

@@ -16,7 +16,7 @@ use core::ptr::read_volatile;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 core::arch::global_asm!(
     // All that the library refers to, in the one object that a release build is made of.
-    ".weak __errno_location, environ, getauxval, syscall, strlen, bcmp, memcpy, memset, memmove, memcmp",
+    ".weak __errno_location, environ, getauxval, syscall",
     ".weak dlsym, _dl_sym",
     ".pushsection .data.rel.ro.kashim_weak,\"aw\",%progbits",
     ".balign 8",
