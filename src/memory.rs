@@ -2,13 +2,11 @@
 //!
 //! The C library has better ones, but each would be looked up in every process that loads us, four look-ups more than
 //! this library needs at all; and a hook would call what a sanitizer or another preload has put before them. Ours are
-//! hidden: nobody else sees them. Volatile, so that the compiler does not take the loops for what they are and have
+//! hidden (src/weak.rs): nobody else sees them. Volatile, so that the compiler does not take the loops for what they are and have
 //! them call themselves.
 
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::{read_volatile, write_volatile};
-
-core::arch::global_asm!(".hidden memcpy, memset, bcmp, strlen");
 
 /// memcpy(3)
 #[unsafe(no_mangle)]

@@ -18,6 +18,8 @@ core::arch::global_asm!(
     // All that the library refers to, in the one object that a release build is made of.
     ".weak __errno_location, environ, getauxval, syscall",
     ".weak dlsym, _dl_sym",
+    // Those of src/memory.rs.
+    ".hidden memcpy, memset, bcmp, strlen",
     ".pushsection .data.rel.ro.kashim_weak,\"aw\",%progbits",
     ".balign 8",
     ".globl kashim_weak_dlsym",
