@@ -59,9 +59,8 @@ pub fn two_thousand_connections() -> Result {
     let mut evidence = Evidence::new(9, "crowd", &what, lab);
     record(&mut evidence, without.way, CONNECTIONS, &seen_without);
     record(&mut evidence, with.way, CONNECTIONS, &seen);
-    evidence.number("connections", CONNECTIONS as f64);
-    evidence.number("seconds", seconds);
-    evidence.number("probes_predicted", predicted);
+    evidence.number("seconds", seconds.round());
+    evidence.number("probes_predicted", predicted.round());
     evidence.number("probes", traffic.probes as f64);
     evidence.number("answers", traffic.answers as f64);
     evidence.number("other_packets", traffic.others as f64);

@@ -15,6 +15,8 @@ pub struct DeadPath {
     what: &'static str,
     rules: &'static str,
     error: &'static str,
+    /// As Python says it.
+    words: &'static str,
 }
 
 /// It says nothing.
@@ -22,7 +24,8 @@ pub const SILENT: DeadPath = DeadPath {
     name: "in-flight",
     what: "the path is dead",
     rules: "add rule inet firewall outage drop",
-    error: "[Errno 110] Connection timed out",
+    error: "ETIMEDOUT",
+    words: "[Errno 110] Connection timed out",
 };
 
 /// It says so.
@@ -31,7 +34,8 @@ pub const UNREACHABLE: DeadPath = DeadPath {
     what: "the router says that the server is unreachable",
     rules: "add rule inet firewall outage iifname \"client\" reject with icmpx type host-unreachable
             add rule inet firewall outage drop",
-    error: "[Errno 113] No route to host",
+    error: "EHOSTUNREACH",
+    words: "[Errno 113] No route to host",
 };
 
 /// Keepalive does not run while data is unacknowledged: it would end a silent connection here after 3 seconds. Only
@@ -71,19 +75,19 @@ pub fn dead_path(path: &DeadPath) -> Result {
     for (i, ((way, upload), end)) in runs.iter_mut().zip(&ends).enumerate() {
         match end {
             Seen::Failed(after, words) if i == bounded => {
-                assert!(words.contains(path.error), "{way}: {words}");
+                assert!(words.contains(path.words), "{way}: {words}");
                 // The path died between the two times.
                 let soon = *after + (since - before) < BOUND;
                 assert!(!soon && *after <= BOUND + LATE, "{way}: ended after {after:?}");
+                evidence.outcome(*way, true, path.error, *after);
             }
             // The kernel still believes in the connection.
             Seen::Hung(_) if i != bounded => {
-                let socket = upload.socket(|socket| socket.peer_port() == PORT)?;
-                assert!(socket.peer.is_some());
+                upload.socket(|socket| socket.peer_port() == PORT)?;
+                evidence.run(*way, end);
             }
             _ => return Err(format!("{way}: {end:?}").into()),
         }
-        evidence.run(way, end);
     }
     evidence.write()
 }
@@ -129,15 +133,16 @@ pub fn reader_pauses() -> Result {
     let mut evidence = Evidence::new(5, "pause", &what, &lab);
     for ((way, _), end) in runs.iter().zip(&ends) {
         match end {
-            Seen::Completed(_) => {}
+            Seen::Completed(_) => evidence.run(way, end),
             // The other pauses may have begun a little later.
             Seen::Failed(after, words) => {
-                assert!(words.contains(SILENT.error), "{way}: {words}");
+                assert!(words.contains(SILENT.words), "{way}: {words}");
                 assert!((AUTO / 2..PAUSE).contains(after), "{way}: ended after {after:?}");
+                let outcome = format!("{} after {:.1} s", SILENT.error, after.as_secs_f64());
+                evidence.outcome(way, false, &outcome, *after);
             }
             Seen::Hung(_) => return Err(format!("{way}: {end:?}").into()),
         }
-        evidence.run(way, end);
     }
     evidence.write()
 }

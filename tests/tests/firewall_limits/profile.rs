@@ -78,8 +78,8 @@ pub fn profile(shell: &'static str) -> Result {
             assert_eq!(said.contains(word), answered.is_some(), "{name}: {word} was answered");
             let outcome = if answered.is_some() { "completed" } else { "hangs" };
             let after = answered.copied().unwrap_or_else(|| since.elapsed()).saturating_sub(SILENCE);
-            let setting = if own { ", KA_IDLE=30 before the command" } else { "" };
-            evidence.outcome(format!("{name}{setting}: {word}"), answered.is_some(), outcome, after);
+            let command = if own { "KA_IDLE=30 python" } else { word };
+            evidence.outcome(format!("{name}: {command}"), answered.is_some(), outcome, after);
         }
     }
     evidence.write()

@@ -21,7 +21,7 @@ pub fn rules() -> Result {
     let plain = SocketAddr::from((SERVER, OTHER_PORT));
     let off = SocketAddr::from((OTHER_SERVER, PORT));
     let destinations = [
-        (short, "idle=1", Keepalive::new(1, 1, 5)),
+        (short, "idle=1 count=5", Keepalive::new(1, 1, 5)),
         (plain, "no rule, idle 2", Keepalive::new(2, 2, 9)),
         (off, "off", Keepalive::untouched()),
     ];
