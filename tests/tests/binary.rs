@@ -71,7 +71,6 @@ const CALLED: &[(&str, &str)] = &[
     ("environ", "the settings"),
     ("getauxval", "AT_SECURE and the name of the program; glibc 2.16, musl 1.1"),
     ("syscall", "what must be no cancellation point and pass no other preloaded library"),
-    // What compilers call by themselves.
     // One of them is there.
     ("dlsym", "the next function; in libdl before glibc 2.34"),
     ("_dl_sym", "the next function, where there is no libdl; glibc alone"),
