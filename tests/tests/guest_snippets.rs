@@ -87,7 +87,8 @@ fn socket_before_every_constructor() -> Result {
         same(&without, &with, Sockets::Ours)?;
     }
     let disabled = Preload::With(&[("KA_DISABLE", "1"), ("KA_LOG", "stderr")]);
-    alike(&[disabled], Sockets::Unseen, || Ok(Program::new(&program)))
+    alike(&[disabled], Sockets::Unseen, || Ok(Program::new(&program)))?;
+    Ok(())
 }
 
 /// Its constructor runs before ours, and its destructor after.

@@ -7,11 +7,13 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kashim_tests::{Output, Preload, Program, Result, Running, Scratch, target_dir, until_within, workspace};
+use kashim_tests::{
+    Output, Preload, Program, Result, Running, Scratch, library, target_dir, until_within, workspace,
+};
 
 /// A file in `tests/fixtures/guest`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -68,18 +70,48 @@ pub enum Sockets {
     SomeOurs,
 }
 
-/// Runs a program without the library and then in these ways.
-pub fn alike(ways: &[Preload], sockets: Sockets, program: impl Fn() -> Result<Program>) -> Result {
-    let without = transcript(program()?.run()?);
+/// Runs a program without the library and then in these ways, and returns what came of the latter.
+pub fn alike(
+    ways: &[Preload],
+    sockets: Sockets,
+    program: impl Fn() -> Result<Program>,
+) -> Result<Vec<Transcript>> {
+    alike_by(ways, sockets, |way| program()?.preload(way).run())
+}
+
+/// The same for what has to see to the library by itself.
+pub fn alike_by(
+    ways: &[Preload],
+    sockets: Sockets,
+    run: impl Fn(Preload) -> Result<Output>,
+) -> Result<Vec<Transcript>> {
+    let without = transcript(run(Preload::No)?);
     if sockets == Sockets::Ours && without.keepalive.iter().any(|k| *k == ours()) {
         return Err(format!("without the library:\n{}", without.all).into());
     }
+    let mut all = Vec::new();
     for &way in ways {
-        let with = transcript(program()?.preload(way).run()?);
-        same(&without, &with, sockets)
-            .map_err(|error| format!("{way:?}:\n{}", error.message().unwrap_or_default()))?;
+        let with = run(way).map(transcript).and_then(|with| {
+            same(&without, &with, sockets)?;
+            Ok(with)
+        });
+        all.push(with.map_err(|error| format!("{way:?}:\n{}", error.message().unwrap_or_default()))?);
     }
-    Ok(())
+    Ok(all)
+}
+
+/// A program under the library, or not, with other preloads before it and after it.
+pub fn among(mut program: Program, way: Preload, before: &[&Path], after: &[&Path]) -> Result<Program> {
+    let mut list: Vec<PathBuf> = before.iter().map(Into::into).collect();
+    if way != Preload::No {
+        list.push(library()?.to_owned());
+    }
+    list.extend(after.iter().map(Into::into));
+    if let Preload::With(settings) = way {
+        program.command().envs(settings.iter().copied());
+    }
+    program.command().env("LD_PRELOAD", env::join_paths(list)?);
+    Ok(program.preloads_others(way))
 }
 
 /// What a program left, taken apart.
@@ -138,7 +170,7 @@ pub fn finish(mut program: Running, patience: Duration) -> Result<Output> {
     program.output()
 }
 
-/// The debug build of the library, which has checks that panic.
+/// A copy of the debug build of the library, which has checks that panic.
 pub fn debug_library(scratch: &Scratch) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built =

@@ -1,0 +1,220 @@
+//! Threads and signals: cancelled in a hook, interrupted in one, on the smallest stacks, and many at once.
+
+mod guest;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use guest::{
+    LOGGED, LOGGED_TO_FILE, Sockets, alike, alike_by, among, compile, crowded, debug_library, every_way,
+    finish, long,
+};
+use kashim_tests::{Need, Preload, Program, Result, Scratch, each, run, trial};
+
+fn main() -> ExitCode {
+    const CC: Need = Need::Program("cc");
+    let mut trials = vec![
+        trial("cancelled", &[CC], cancelled),
+        trial("cancelled_in_a_debug_build", &[CC], cancelled_in_a_debug_build),
+        trial("cancelled_anywhere", &[CC], || cancelled_anywhere(every_way().as_slice())),
+        trial("handler_in_malloc", &[CC], || handler("malloc", 200)),
+        trial("handler_in_hooks", &[CC], || handler("hooks", 200)),
+        trial("handler_in_each_call_of_ours", &[CC], handler_in_each_call_of_ours),
+        trial("handler_and_thread_in_our_constructor", &[CC], in_our_constructor),
+        trial("interrupted_calls", &[CC], interrupted_calls),
+        trial("jumps_out_of_calls", &[CC], jumps_out_of_calls),
+        trial("smallest_stacks", &[CC], smallest_stacks),
+        trial("many_threads", &[CC], || many_threads(&[Preload::OURS], 2000)),
+    ];
+    if long() {
+        trials.extend([
+            trial("long_many_threads", &[CC], || many_threads(&[Preload::OURS], 100_000)),
+            trial("long_many_threads_in_every_way", &[CC], || {
+                many_threads(&[Preload::FORCED, LOGGED_TO_FILE, crowded()], 10_000)
+            }),
+            trial("long_handler_in_malloc", &[CC], || handler("malloc", 20_000)),
+            trial("long_handler_in_hooks", &[CC], || handler("hooks", 20_000)),
+        ]);
+    }
+    run(trials)
+}
+
+const CALLS: [&str; 3] = ["accept", "accept4", "connect"];
+
+fn threads() -> Result<PathBuf> {
+    compile("cc", "threads.c", &["-pthread", "-fexceptions"])
+}
+
+/// A thread that blocks in a call, in every state that cancellation can be in: clean-up handlers run and frames are
+/// left, or the thread goes on.
+fn cancelled() -> Result {
+    let program = threads()?;
+    for call in CALLS {
+        for how in ["deferred", "asynchronous", "pending", "disabled"] {
+            // It is forced where the program sets keepalive itself.
+            alike(&[Preload::FORCED, crowded()], Sockets::Ours, || {
+                Ok(Program::new(&program).args(["cancel", call, how]))
+            })?;
+            let all = alike(&[Preload::OURS, LOGGED], Sockets::SomeOurs, || {
+                Ok(Program::new(&program).args(["cancel", call, how]))
+            })?;
+            let cleaned = "cleaned up: inner\ncleaned up: outer\nframe 1 left\ncancelled\n";
+            if let Some(wrong) = all.iter().find(|transcript| !transcript.text.contains(cleaned)) {
+                return Err(format!("{call} {how}:\n{}", wrong.all).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cancelled_in_a_debug_build() -> Result {
+    let scratch = Scratch::new()?;
+    let debug = debug_library(&scratch)?;
+    let program = threads()?;
+    let run = |arguments: &[&str], way| {
+        let mut program = Program::new(&program).args(arguments).preloads_others(way);
+        if let Preload::With(settings) = way {
+            program.command().env("LD_PRELOAD", &debug).envs(settings.iter().copied());
+        }
+        program.run()
+    };
+    for call in CALLS {
+        for how in ["deferred", "asynchronous"] {
+            alike_by(&[Preload::FORCED], Sockets::Ours, |way| run(&["cancel", call, how], way))?;
+        }
+    }
+    for call in ["socket", "connect", "accept", "setsockopt"] {
+        alike_by(&[Preload::FORCED], Sockets::Ours, |way| run(&["storm", call, "50"], way))?;
+    }
+    alike_by(&[Preload::FORCED], Sockets::SomeOurs, |way| run(&["small"], way))?;
+    Ok(())
+}
+
+/// Threads that are cancelled asynchronously somewhere in a hook, or in the call that it makes.
+fn cancelled_anywhere(ways: &[Preload]) -> Result {
+    let program = threads()?;
+    each(&["socket", "connect", "accept", "setsockopt"], |call| {
+        alike(ways, Sockets::Ours, || Ok(Program::new(&program).args(["storm", call, "50"])))?;
+        Ok(())
+    })
+}
+
+/// A handler that goes through all hooks, while the main line allocates, or is in the hooks itself.
+fn handler(main_line: &str, times: u32) -> Result {
+    let program = threads()?;
+    alike_by(&every_way(), Sockets::Ours, |way| {
+        let program = Program::new(&program).args([main_line, &times.to_string()]).preload(way);
+        finish(program.start()?, Duration::from_secs(300))
+    })?;
+    Ok(())
+}
+
+/// While a hook of ours reads or sets an option, for each of them.
+fn handler_in_each_call_of_ours() -> Result {
+    let program = threads()?;
+    let interrupt = compile("cc", "interrupt.c", &["-shared", "-fPIC"])?;
+    let all = alike_by(&every_way(), Sockets::SomeOurs, |way| {
+        among(Program::new(&program).arg("interrupted"), way, &[], &[&interrupt])?.run()
+    })?;
+    for transcript in &all {
+        if transcript.keepalive[0] != "inside hooks"
+            || transcript.keepalive[1..].iter().any(|k| *k != guest::ours())
+        {
+            return Err(transcript.all.clone().into());
+        }
+    }
+    Ok(())
+}
+
+/// A signal handler and another thread that go through all hooks while our constructor runs. They must not wait for it, so
+/// these sockets are left alone. What follows is not.
+fn in_our_constructor() -> Result {
+    let program = threads()?;
+    let constructor = compile("cc", "constructor.c", &["-shared", "-fPIC", "-pthread"])?;
+    // Our constructor runs before that of a preload that stands before us.
+    let all = alike_by(&every_way(), Sockets::SomeOurs, |way| {
+        among(Program::new(&program), way, &[&constructor], &[])?.run()
+    })?;
+    for transcript in &all {
+        let (of_constructor, afterwards) = transcript.keepalive.split_at(5);
+        if of_constructor[0] != "inside" || afterwards.iter().any(|k| *k != guest::ours()) {
+            return Err(transcript.all.clone().into());
+        }
+    }
+    // And after one that stands behind us: by then everything is as usual.
+    let all = alike_by(&every_way(), Sockets::SomeOurs, |way| {
+        among(Program::new(&program), way, &[], &[&constructor])?.run()
+    })?;
+    for transcript in &all {
+        if transcript.keepalive[0] != "outside"
+            || transcript.keepalive[1..].iter().any(|k| *k != guest::ours())
+        {
+            return Err(transcript.all.clone().into());
+        }
+    }
+    Ok(())
+}
+
+/// By a handler with SA_RESTART, after which the kernel begins the call again, and one without.
+fn interrupted_calls() -> Result {
+    let program = threads()?;
+    each(&CALLS, |call| {
+        for (how, result) in [("restart", "returned, 1 handled"), ("no", "EINTR, 1 handled")] {
+            let all = alike(&[Preload::OURS, crowded()], Sockets::Ours, || {
+                Ok(Program::new(&program).args(["restart", call, how]))
+            })?;
+            if let Some(wrong) = all.iter().find(|t| !t.text.starts_with(&format!("{call}: {result}"))) {
+                return Err(wrong.all.clone().into());
+            }
+        }
+        Ok(())
+    })
+}
+
+fn jumps_out_of_calls() -> Result {
+    let program = threads()?;
+    each(&CALLS, |call| {
+        alike(&every_way(), Sockets::Ours, || Ok(Program::new(&program).args(["jump", call])))?;
+        Ok(())
+    })
+}
+
+fn smallest_stacks() -> Result {
+    const COMPLAINING: Preload = Preload::With(&[
+        ("KA_IDLE", "77"),
+        ("KA_INTERVAL", "11"),
+        ("KA_COUNT", "5"),
+        ("KA_USER_TIMEOUT", "long"),
+        ("KA_RULES", "10.0.0.1 idle=1; 10.0.0.0/33 off; 127.0.0.1"),
+    ]);
+    let program = threads()?;
+    let mut ways = every_way().to_vec();
+    ways.push(COMPLAINING);
+    let all = alike(&ways, Sockets::SomeOurs, || Ok(Program::new(&program).arg("small")))?;
+    for transcript in &all {
+        for k in &transcript.keepalive {
+            // `used N of M`, thread and all.
+            let used = k.split(' ').next().and_then(|n| n.parse::<u32>().ok());
+            if used.is_none_or(|used| used > 8192) && *k != guest::ours() {
+                return Err(transcript.all.clone().into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 64 threads, each with so many connections to itself: all sockets alike, no descriptor and no memory lost.
+fn many_threads(ways: &[Preload], connections: u32) -> Result {
+    let program = threads()?;
+    let all = alike_by(ways, Sockets::Ours, |way| {
+        let program = Program::new(&program).args(["many", "64", &connections.to_string()]).preload(way);
+        finish(program.start()?, Duration::from_secs(3600))
+    })?;
+    for transcript in &all {
+        if !transcript.text.ends_with("\n0 descriptors more\nno more memory\n") {
+            return Err(transcript.all.clone().into());
+        }
+    }
+    Ok(())
+}
