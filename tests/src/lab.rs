@@ -139,6 +139,7 @@ impl Lab {
         self.nft(&format!(
             "table inet firewall {{
                 counter late {{ }}
+                counter lost {{ }}
                 chain outage {{ type filter hook prerouting priority raw; }}
                 chain forward {{
                     type filter hook forward priority filter; policy drop;
@@ -211,6 +212,11 @@ impl Lab {
         self.counter("late")
     }
 
+    /// How many packets the outages have swallowed.
+    pub fn lost(&self) -> Result<u64> {
+        self.counter("lost")
+    }
+
     /// The packets that a named counter of the table has seen.
     pub fn counter(&self, name: &str) -> Result<u64> {
         let list = ["list", "counter", "inet", "firewall", name];
@@ -231,14 +237,20 @@ impl Lab {
         })
     }
 
-    /// Begins an outage: the router loses every packet, and says nothing.
-    pub fn cut(&self) -> Result {
-        self.nft("add rule inet firewall outage drop")
+    /// Begins an outage that the router itself ends, to the millisecond: until then it loses every packet, and says
+    /// nothing.
+    pub fn cut_for(&self, duration: Duration) -> Result {
+        let timeout = format!("timeout {}ms", duration.as_millis());
+        self.nft(&format!(
+            "add set inet firewall away {{ type ipv4_addr; flags timeout; }}
+             add rule inet firewall outage ip saddr @away counter name lost drop
+             add element inet firewall away {{ {CLIENT} {timeout}, {SERVER} {timeout} }}"
+        ))
     }
 
-    /// Ends the outage.
-    pub fn mend(&self) -> Result {
-        self.nft("flush chain inet firewall outage")
+    /// Begins an outage: the router loses every packet, and says nothing.
+    pub fn cut(&self) -> Result {
+        self.nft("add rule inet firewall outage counter name lost drop")
     }
 
     /// Pulls the server's cable: the peer has vanished without a word, and the router finds no way to it.

@@ -14,7 +14,8 @@ use kashim_tests::{Preload, Program, Result, Scratch, read_request, until};
 use crate::polls::answer;
 use crate::{Clients, IDLE, SILENCE, TIMEOUT, WAYS, stall};
 
-const SLEEP: &str = "SELECT 'slept' FROM pg_sleep(15)";
+/// Longer than [`SILENCE`], so that it ends after the firewall was asked.
+const SLEEP: &str = "SELECT 'slept' FROM pg_sleep(17)";
 
 pub fn psql(firewall: Firewall) -> Result {
     let lab = Lab::new(firewall, TIMEOUT)?;
@@ -22,10 +23,10 @@ pub fn psql(firewall: Firewall) -> Result {
     let server = data.start_at(&lab.server_place(), Preload::No)?;
     let mut clients = Clients::start(&lab, server.port, &WAYS, |_| Ok(server.psql().arg("-c").arg(SLEEP)))?;
     until("both to sleep", || Ok((server.query(SLEEPING)? == "2\n").then_some(())))?;
-    clients.stall(&lab)?;
     let since = Instant::now();
+    clients.stall(&lab)?;
     let ends = watch(&mut clients.runs, since, |client, _| Ok(client.stdout() == b"slept\n"))?;
-    let mut evidence = Evidence::new(2, "psql", "psql waits for a query that takes 15 s", &lab);
+    let mut evidence = Evidence::new(2, "psql", "psql waits for a query that takes 17 s", &lab);
     evidence.runs(&clients.runs, &ends);
     evidence.write()
 }
@@ -48,13 +49,13 @@ pub fn server_side(firewall: Firewall) -> Result {
         clients.push((way, psql));
         servers.push((data, server));
     }
-    stall(&lab, SILENCE, WAYS.into_iter().zip(ports))?;
     let since = Instant::now();
+    stall(&lab, SILENCE, WAYS.into_iter().zip(ports))?;
     let ends = watch(&mut clients, since, |client, _| Ok(client.stdout() == b"slept\n"))?;
     let mut evidence = Evidence::new(
         2,
         "server-side",
-        "psql waits for a query that takes 15 s; the server has the library",
+        "psql waits for a query that takes 17 s; the server has the library",
         &lab,
     );
     evidence.runs(&clients, &ends);
