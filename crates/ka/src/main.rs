@@ -13,6 +13,7 @@ mod middlebox;
 mod probe;
 mod set;
 mod status;
+mod target;
 mod values;
 
 use std::process::ExitCode;

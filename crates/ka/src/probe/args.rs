@@ -4,8 +4,40 @@ use clap::Args;
 
 /// The command line of `ka probe`.
 #[derive(Debug, Args)]
+#[command(after_long_help = AFTER)]
 pub struct ProbeArgs {
-    /// Where to connect to
+    /// Where to connect to; without a port, to 443
     #[arg(value_name = "HOST[:PORT]")]
     pub target: String,
+    /// The longest silence to try: 2 to 32767 seconds (300, 90s, 5m, 9h)
+    #[arg(long, value_name = "DURATION", default_value = "20m")]
+    pub max: String,
+    /// How many connections to have open at once: 2 to 64
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub connections: String,
+    /// Write one JSON document when it is over
+    #[arg(long)]
+    pub json: bool,
 }
+
+const AFTER: &str = "\
+Opens connections side by side, leaves each silent for another time, and then asks with keepalive probes whether the \
+path still knows it. If one is gone, a second pass looks more closely between the longest silence that was outlived and \
+the shortest that was not. Nothing is sent but handshakes and probes; no root is needed. One connection more is tried, to port 1, where nothing \
+listens: a proxy that answers everything answers there too. Ctrl-C ends it with what is known by then.
+
+Choose a service that bears a client which says nothing: many servers end such a connection after seconds, and then only \
+that can be measured. On a machine of your own behind the path, `nc -lk 5000` or `socat TCP-LISTEN:5000,fork PIPE` is one.
+
+What it cannot know: whether a proxy on the way answers in place of the server (the proxy's own limits look at data); \
+whether a packet from the server would still come through, since only this side sends; and what a path does that \
+treats another port differently.
+
+Exit status: 0 if the path was measured (a limit, or none up to --max), 3 if something else ended the connections or \
+the host cannot be reached, 2 for a bad command line.
+
+JSON, version 1: finding (\"dropped\", \"reset\": the path forgets a connection between alive and gone, and how the next \
+packet is answered; \"never\": no limit up to max; \"closed\", \"reset-in-silence\": ended by itself after gone seconds; \
+\"no-probes\", \"never-silent\", \"unknown\", \"unreachable\", \"refused\"), alive and gone (seconds or null), steady, \
+proxy, interrupted, set (idle, interval, verdict, default_does, preset; or null), suspects (names as for --for), failed_connections, \
+and observations (pass, planned, at_least, at_most in seconds, outcome).";
