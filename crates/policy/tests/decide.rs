@@ -408,6 +408,170 @@ fn rules() {
     }
 }
 
+/// Whether a rule with values also switches a socket on.
+#[test]
+fn rules_and_the_switch() {
+    let system = ["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system"];
+    let with = |more: &[&'static str]| [&system[..], more].concat();
+    for (entries, sets, shows) in [
+        // Nobody has touched it, and that the rule asks for what it has already is no sign of ours.
+        (vec!["KA_RULES=* idle=7200 count=3"], &[][..], "on 7200/15/3"),
+        // The program has switched off what was ours, or has values of its own.
+        (vec!["KA_RULES=* count=3"], &[("idle", 60), ("interval", 15), ("count", 9)], "off 60/15/3"),
+        (vec!["KA_RULES=* count=3"], &[("idle", 20)], "off 20/15/3"),
+        (vec!["KA_RULES=* count=3", "KA_FORCE=1"], &[("idle", 20)], "on 60/15/3"),
+        (vec!["KA_RULES=* count=3", "KA_FORCE=1"], &[("idle", 60), ("interval", 15)], "on 60/15/3"),
+        // Where nothing tells a socket of ours from any other, the rule is all there is.
+        (with(&["KA_RULES=* idle=5"]), &[], "on 5/75/9"),
+        (with(&["KA_RULES=* idle=5"]), &[("idle", 20)], "on 20/75/9"),
+    ] {
+        let mut socket = Fake::new(Kind::Tcp).program(sets);
+        check(&settings(&entries), &mut socket, HERE);
+        assert_eq!(socket.shows(), shows, "{entries:?} {sets:?}");
+    }
+}
+
+/// What is put back after the program has set an option, and what it takes to know that.
+#[test]
+fn held() {
+    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
+    let by_a_raw_call: &[(&str, u32)] = &[("idle", 33), ("interval", 15), ("count", 9)];
+    const OFF: &str = "KA_RULES=10.0.0.2 off";
+    const ON: &str = "KA_RULES=10.0.0.2 idle=5";
+    let (keepalive, idle) = (Opt::KeepAlive, Opt::Value(Field::Idle));
+    let (interval, count) = (Opt::Value(Field::Interval), Opt::Value(Field::Count));
+    let timeout = Opt::Value(Field::UserTimeout);
+    for (entries, sets, opt, held, asked) in [
+        (&[][..], ours, keepalive, Some(1), "get idle"),
+        (&[], ours, idle, Some(60), "get idle"),
+        (&[], ours, count, Some(9), "get count"),
+        (&[], by_a_raw_call, keepalive, None, "get idle"),
+        (&[], by_a_raw_call, idle, None, "get idle"),
+        (&[], by_a_raw_call, interval, Some(15), "get interval"),
+        (&[], by_a_raw_call, count, Some(9), "get count"),
+        // A field that is never set is not even asked for.
+        (&[], ours, timeout, None, ""),
+        (&["KA_INTERVAL=system"], ours, interval, None, ""),
+        (&["KA_USER_TIMEOUT=5"], &[("timeout", 5000)], timeout, Some(5000), "get timeout"),
+        (&["KA_USER_TIMEOUT=5"], &[("timeout", 5001)], timeout, None, "get timeout"),
+        (&["KA_RULES=10.0.0.2 user-timeout=5"], &[("timeout", 5000)], timeout, Some(5000), "get timeout"),
+        // A rule's value is ours as well.
+        (&[ON], &[("idle", 5)], idle, Some(5), "get idle"),
+        (&[ON], &[("idle", 5)], keepalive, Some(1), "get idle"),
+        (&[ON], by_a_raw_call, count, Some(9), "get count"),
+        // Where a rule may have switched the socket off, a value that is ours and the kernel's too says nothing.
+        (&[OFF], ours, count, Some(9), "get count, get idle"),
+        (&[OFF], &[], count, None, "get count, get idle"),
+        (&[OFF], by_a_raw_call, count, None, "get count, get idle"),
+        (&[OFF], by_a_raw_call, interval, Some(15), "get interval"),
+        (&[OFF], &[], keepalive, None, "get idle"),
+        (&[OFF], ours, keepalive, Some(1), "get idle"),
+        // Without a marker every socket is taken for one of ours, unless a rule may have switched it off.
+        (&["KA_IDLE=7200", "KA_INTERVAL=75"], &[], keepalive, Some(1), "get idle"),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], keepalive, None, "get idle"),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], count, None, "get count, get idle"),
+    ] {
+        let mut socket = Fake::new(Kind::Tcp).program(sets);
+        let settings = settings(entries);
+        let is = decide::hold(&settings, &mut socket, opt);
+        assert_eq!((is, &*socket.asked()), (held, asked), "{entries:?} {sets:?} {opt:?}");
+    }
+    // What is not TCP has nothing to hold.
+    for opt in [keepalive, idle, count] {
+        let held = decide::hold(&settings(&[]), &mut Fake::new(Kind::Other), opt);
+        assert_eq!(held, None, "{opt:?}");
+    }
+}
+
+/// A socket that refuses some options, with the number of the option as the error.
+struct Picky(Fake, &'static [Field]);
+
+impl Socket for Picky {
+    fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
+        self.0.get(opt)
+    }
+
+    fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno> {
+        match opt {
+            Opt::Value(field) if self.1.contains(&field) => Err(100 + field as Errno),
+            _ => self.0.set(opt, value),
+        }
+    }
+
+    fn known_defaults(&self) -> Option<Defaults> {
+        self.0.known_defaults()
+    }
+
+    fn read_defaults(&mut self) -> Defaults {
+        self.0.read_defaults()
+    }
+}
+
+/// One refused option does not keep the others from being tried, and the first refusal is what is told of.
+#[test]
+fn options_that_are_refused() {
+    use Field::*;
+    let settings = settings(&["KA_USER_TIMEOUT=5", "KA_RULES=10.0.0.1 count=3"]);
+    for (refuses, shows, refused) in [
+        (&[Idle][..], "on 7200/15/9+5000", Some(100)),
+        (&[Interval], "on 60/75/9+5000", Some(101)),
+        (&[Idle, Interval], "on 7200/75/9+5000", Some(100)),
+        (&[Count, UserTimeout], "on 60/15/9", Some(102)),
+        (&[UserTimeout], "on 60/15/9", None),
+        (&[], "on 60/15/9+5000", None),
+    ] {
+        let mut socket = Picky(Fake::new(Kind::Tcp), refuses);
+        let outcome = decide::set_up(&settings, &mut socket);
+        let Outcome::Written(written) = outcome else { panic!("{refuses:?}: {outcome:?}") };
+        assert_eq!((&*socket.0.shows(), written.refused), (shows, refused), "{refuses:?}");
+        for field in Field::ALL {
+            let value = settings.plain.resolve(&Defaults::LINUX).of(field).map(|n| n.get());
+            let want = if refuses.contains(&field) { None } else { value };
+            assert_eq!(written.fields.of(field), want, "{refuses:?} {field:?}");
+        }
+    }
+    // The only one that there is to set.
+    let ours =
+        Fake::new(Kind::Tcp).program(&[("idle", 60), ("interval", 15), ("count", 9), ("timeout", 5000)]);
+    let mut socket = Picky(ours, &[Count]);
+    let peer = Service { peer: HERE.parse().unwrap(), port: 80 };
+    let outcome = decide::check(&settings, &mut socket, &mut |_: &mut Picky| Some(peer));
+    assert_eq!(outcome, Outcome::LeftAlone(Why::Refused(102)));
+}
+
+#[test]
+fn which_connects_have_begun() {
+    for errno in 0..200 {
+        assert!(decide::has_begun(0, errno), "errno is not looked at on success: {errno}");
+        let goes_on = errno == libc::EINPROGRESS || errno == libc::EINTR;
+        assert_eq!(decide::has_begun(-1, errno), goes_on, "{errno}");
+        // Nothing that connect(2) returns.
+        for result in [1, -2, i32::MIN, i32::MAX] {
+            assert!(!decide::has_begun(result, errno), "{result} {errno}");
+        }
+    }
+}
+
+/// By a table as socket(2) has it; the kernel itself is asked elsewhere.
+#[test]
+fn which_sockets_are_tcp() {
+    use libc::*;
+    let flags = [0, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_CLOEXEC | SOCK_NONBLOCK];
+    for domain in 0..50 {
+        for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, 0, 7, 0x1001] {
+            for protocol in 0..300 {
+                let want = matches!(domain, AF_INET | AF_INET6)
+                    && kind == SOCK_STREAM
+                    && matches!(protocol, 0 | IPPROTO_TCP | IPPROTO_MPTCP);
+                for flags in flags {
+                    let is = decide::is_tcp(domain, kind | flags, protocol);
+                    assert_eq!(is, want, "{domain} {kind} {flags:#x} {protocol}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_peer_that_nobody_knows_has_no_rule() {
     let mut socket = Fake::new(Kind::Tcp);

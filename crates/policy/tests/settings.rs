@@ -201,6 +201,14 @@ fn complaints() {
     }
 }
 
+#[test]
+fn complaint_about_too_many_rules() {
+    let many = "KA_RULES=".to_owned() + &":1 off;".repeat(64) + "x off;:2 off;:3 off";
+    let skipped = r#"kashim: error: KA_RULES rule 65 "x off": host names are not looked up; accepted: *, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone; rule skipped"#;
+    let ended = r#"kashim: error: KA_RULES rule 66 ":2 off": too many rules; accepted: 64 rules; this rule and all behind it skipped"#;
+    assert_eq!(read(&[&many]).1, [skipped, ended]);
+}
+
 /// The longest complaint there is still says at its end what is used instead.
 #[test]
 fn no_complaint_is_cut() {
