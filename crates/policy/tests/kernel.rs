@@ -7,11 +7,11 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket, Why};
-use kashim_policy::environment::{Environment, Variable};
+use kashim_policy::environment::Environment;
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use kashim_policy::value::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
-use kashim_policy::values::{Defaults, Field, Values};
+use kashim_policy::values::{Defaults, Field};
 use libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET};
 use proptest::prelude::*;
 
@@ -277,12 +277,12 @@ proptest! {
     /// Whatever bytes a value is made of: if it is accepted, the kernel takes all that follows from it.
     #[test]
     fn nothing_accepted_is_refused_by_the_kernel(text in "[0-9]{1,12}[smh]?|system|auto|off|\\PC{0,4}", which in 0..4usize) {
-        let mut values = Values::DEFAULT;
-        let variable = [Variable::Idle, Variable::Interval, Variable::Count, Variable::UserTimeout][which];
-        if values.read(variable, text.as_bytes()).is_ok() {
-            let mut settings = Box::new(Settings::EMPTY);
-            settings.plain = values;
-            settings.leans_on_kernel = values.leans_on_kernel();
+        let name = ["KA_IDLE", "KA_INTERVAL", "KA_COUNT", "KA_USER_TIMEOUT"][which];
+        let entry = format!("{name}={text}");
+        let (mut settings, mut accepted) = (Box::new(Settings::EMPTY), true);
+        let environment = Environment::from_entries([entry.as_bytes()].into_iter());
+        settings.read(&environment, &mut |_| accepted = false);
+        if accepted {
             let mut socket = Real::tcp();
             let outcome = decide::set_up(&settings, &mut socket);
             let Outcome::Written(written) = outcome else { panic!("{text:?}: {outcome:?}") };
