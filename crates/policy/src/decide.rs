@@ -104,7 +104,7 @@ pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
     }
     let kernel =
         if settings.leans_on_kernel { as_untouched(write.socket, &settings.plain) } else { Defaults::LINUX };
-    let target = settings.plain.resolve(&kernel);
+    let target = settings.target(&kernel);
     for &field in &Field::ALL {
         if let Some(value) = target.of(field) {
             write.field(field, value.get());
@@ -199,7 +199,7 @@ impl<'a> Ours<'a> {
     }
 
     fn plain(&self, socket: &impl Socket) -> Target {
-        self.settings.plain.resolve(&known(socket))
+        self.settings.target(&known(socket))
     }
 
     /// Whether the plain settings or a rule's pass the test.

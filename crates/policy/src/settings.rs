@@ -5,7 +5,7 @@ use crate::environment::{Environment, Variable};
 use crate::rules::{Action, Rules};
 use crate::skip;
 use crate::value::{self, Problem};
-use crate::values::{Interval, UserTimeout, Values};
+use crate::values::{Defaults, Interval, Target, UserTimeout, Values};
 
 /// The longest path that `KA_LOG` may name, in bytes (PATH_MAX less the zero at the end).
 pub const MAX_LOG_PATH: usize = 4095;
@@ -18,6 +18,8 @@ pub const MAX_LOG_PATH: usize = 4095;
 pub struct Settings {
     /// For every connection that no rule is for.
     pub plain: Values,
+    /// What the kernel should show then. Right only if nothing leans on the kernel's own values.
+    target: Target,
     /// Our values win over the program's own.
     pub force: bool,
     /// Some value follows from one of the kernel's own, see [`Values::leans_on_kernel`].
@@ -41,9 +43,15 @@ pub enum Log<'a> {
 }
 
 impl Settings {
+    /// What the kernel should show for a connection that no rule is for, where its own values are `kernel`.
+    pub fn target(&self, kernel: &Defaults) -> Target {
+        if self.leans_on_kernel { self.plain.resolve(kernel) } else { self.target }
+    }
+
     /// All zeroes in memory: a place to read settings into, and nothing that may be used before.
     pub const EMPTY: Settings = Settings {
         plain: Values { idle: None, interval: Interval::System, count: None, user_timeout: UserTimeout::Off },
+        target: Target::NOTHING,
         force: false,
         rules: Rules::NONE,
         leans_on_kernel: false,
@@ -79,6 +87,7 @@ impl Settings {
         if let Some(text) = environment.get(Variable::Rules) {
             self.rules.read(text, &self.plain, complain);
         }
+        self.target = self.plain.resolve(&Defaults::LINUX);
         self.leans_on_kernel = self.plain.leans_on_kernel()
             || self.rules.as_slice().iter().any(|rule| match &rule.action {
                 Action::Values(values) => values.leans_on_kernel(),
