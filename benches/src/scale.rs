@@ -12,7 +12,7 @@ use crate::{Bench, Result};
 /// Time to open many connections, as a table.
 pub fn connections(bench: &Bench) -> Result<String> {
     let count = if bench.quick { 10_000 } else { 100_000 };
-    let rounds = bench.rounds(7, 3);
+    let rounds = bench.rounds(5, 3);
     let preloads = [NONE, DONTDIE, KASHIM].map(|i| &bench.preloads[i]);
     let program = bench.program("many");
     let mut processes = 0.0;
