@@ -3,6 +3,7 @@
 // What the subcommands share is there before all of them are.
 #![allow(dead_code)]
 
+mod cells;
 mod check;
 mod cli;
 mod error;
@@ -10,10 +11,17 @@ mod escape;
 mod exit;
 mod explain;
 mod middlebox;
+mod namespaces;
+mod permission;
 mod probe;
+mod processes;
+mod remote;
+mod selection;
 mod set;
+mod sock_diag;
 mod status;
 mod target;
+mod terminal;
 mod values;
 
 use std::process::ExitCode;

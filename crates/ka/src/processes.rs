@@ -1,0 +1,173 @@
+//! Processes, as /proc shows them. Names are bytes: anybody may give a process any name.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::io::{Errno, Result};
+
+/// The numbers of all processes, in order.
+pub fn all() -> Vec<i32> {
+    let mut pids: Vec<i32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// The name of the process, as ps shows it: up to 15 bytes, which the process may choose itself.
+pub fn name(pid: i32) -> Option<Vec<u8>> {
+    let line = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(line.strip_suffix(b"\n").unwrap_or(&line).to_owned())
+}
+
+/// Whether the process can be meant by this name: as ps shows it, as it was called, or as the file that it runs.
+pub fn is_called(pid: i32, wanted: &[u8]) -> bool {
+    let called = || {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let first = line.split(|&b| b == 0).next().unwrap_or_default();
+        base_name(first) == wanted
+    };
+    let runs = || {
+        let link = fs::read_link(format!("/proc/{pid}/exe"));
+        link.is_ok_and(|path| base_name(&path.into_os_string().into_vec()) == wanted)
+    };
+    name(pid).as_deref() == Some(wanted) || called() || runs()
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// A descriptor of a process that is a socket of whatever kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its number.
+    pub fd: i32,
+    /// The socket; no other one in the system has the same number at the same time.
+    pub inode: u32,
+}
+
+/// The descriptors of a process that are sockets. `EACCES` or `EPERM` if we may not look at them.
+pub fn sockets(pid: i32) -> Result<Vec<Descriptor>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())?;
+    let mut entries = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    let mut entries = RawDir::new(&directory, &mut entries);
+    let mut sockets = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let number = entry.file_name().to_str().ok().and_then(|name| name.parse().ok());
+        let Some(fd) = number else { continue };
+        let mut target = [MaybeUninit::<u8>::uninit(); 32];
+        match readlinkat_raw(&directory, entry.file_name(), &mut target[..]) {
+            Ok((text, _)) => sockets.extend(inode(text).map(|inode| Descriptor { fd, inode })),
+            // Closed meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sockets)
+}
+
+/// The number in `socket:[NUMBER]`.
+fn inode(target: &[u8]) -> Option<u32> {
+    let number = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// The number of the network namespace of a process, as in the links of /proc/PID/ns; of our own for "self".
+pub fn network_namespace(pid: &str) -> std::io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{pid}/ns/net"))?.ino())
+}
+
+/// The network namespace of a process, for entering it.
+pub fn open_network_namespace(pid: i32) -> Result<OwnedFd> {
+    openat(CWD, format!("/proc/{pid}/ns/net"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether the library is in the process; nothing if we may not look.
+pub fn is_hooked(pid: i32) -> Option<bool> {
+    let mut maps = Vec::new();
+    File::open(format!("/proc/{pid}/maps")).ok()?.read_to_end(&mut maps).ok()?;
+    // A process that has no memory (any more) has no library either, and cannot be told from one that hides it.
+    if maps.is_empty() {
+        return None;
+    }
+    Some(maps.split(|&b| b == b'\n').any(is_library))
+}
+
+/// Whether a line of /proc/PID/maps is one of the library.
+fn is_library(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b" (deleted)").unwrap_or(line);
+    base_name(line) == b"libkashim.so" && line.len() > b"libkashim.so".len()
+}
+
+/// What /proc/PID/status says about who a process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real, effective and saved user.
+    pub uids: [u32; 3],
+    /// Real, effective and saved group.
+    pub gids: [u32; 3],
+    /// CapPrm, a bit for each capability.
+    pub permitted: u64,
+    /// CapEff.
+    pub effective: u64,
+    /// The parent.
+    pub parent: i32,
+}
+
+/// Who a process is; "self" for ourselves.
+pub fn credentials(pid: &str) -> Option<Credentials> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+        std::str::from_utf8(line).ok()
+    };
+    let three = |name| {
+        let mut numbers = field(name)?.split_ascii_whitespace().map_while(|n| n.parse().ok());
+        Some([numbers.next()?, numbers.next()?, numbers.next()?])
+    };
+    let set = |name| u64::from_str_radix(field(name)?.trim(), 16).ok();
+    Some(Credentials {
+        uids: three("Uid:")?,
+        gids: three("Gid:")?,
+        permitted: set("CapPrm:")?,
+        effective: set("CapEff:")?,
+        parent: field("PPid:")?.trim().parse().ok()?,
+    })
+}
+
+/// Who owns the files in /proc/PID: root, in place of the effective user, if the process does not want to be looked at.
+pub fn owner(pid: i32) -> Option<u32> {
+    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{inode, is_library};
+
+    #[test]
+    fn only_sockets_have_a_number() {
+        assert_eq!(inode(b"socket:[4711]"), Some(4711));
+        for other in [&b"pipe:[4711]"[..], b"socket:[", b"socket:[x]", b"/tmp/socket:[1]", b""] {
+            assert_eq!(inode(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_library_by_its_name() {
+        assert!(is_library(b"7f00-7f01 r-xp 00000000 fe:00 12 /usr/lib/libkashim.so"));
+        assert!(is_library(b"7f00-7f01 r-xp 00000000 fe:00 12 /a b/libkashim.so (deleted)"));
+        assert!(!is_library(b"7f00-7f01 r-xp 00000000 fe:00 12 /usr/lib/libkashim.so.bak"));
+        assert!(!is_library(b"7f00-7f01 r-xp 00000000 fe:00 12 /usr/lib/notlibkashim.so"));
+    }
+}

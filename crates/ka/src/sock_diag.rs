@@ -1,0 +1,235 @@
+//! The TCP sockets of a network namespace, as the kernel tells them to everybody (sock_diag(7)).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use netlink_packet_core::{NetlinkBuffer, NlasIterator};
+use rustix::io::{Errno, Result};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+
+/// A TCP state (include/net/tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(pub u8);
+
+impl State {
+    /// A connection that carries data.
+    pub const ESTABLISHED: Self = Self(1);
+    /// Our SYN has no answer yet.
+    pub const SYN_SENT: Self = Self(2);
+    /// The peer has closed its side.
+    pub const CLOSE_WAIT: Self = Self(8);
+    /// We have closed our side, and the peer knows it.
+    pub const FIN_WAIT_2: Self = Self(5);
+    /// Waiting for connections.
+    pub const LISTEN: Self = Self(10);
+    const TIME_WAIT: Self = Self(6);
+    const CLOSE: Self = Self(7);
+
+    /// As RFC 9293 has it, in small letters.
+    pub fn name(self) -> &'static str {
+        const NAMES: [&str; 13] = [
+            "unknown",
+            "established",
+            "syn-sent",
+            "syn-received",
+            "fin-wait-1",
+            "fin-wait-2",
+            "time-wait",
+            "closed",
+            "close-wait",
+            "last-ack",
+            "listen",
+            "closing",
+            "syn-received",
+        ];
+        NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
+    }
+
+    /// Whether it is a listener, or a connection that some program may still hold.
+    pub fn is_shown(self) -> bool {
+        self != Self::TIME_WAIT && self != Self::CLOSE
+    }
+}
+
+/// The timer that runs on a socket. The kernel tells of one alone, and another one hides that of keepalive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// None: keepalive is off, or the socket does not get that far in its state.
+    None,
+    /// Keepalive: the next probe, and how many went unanswered.
+    Keepalive {
+        /// Milliseconds until then.
+        next: u32,
+        /// How many.
+        unanswered: u8,
+    },
+    /// Data is on its way, or waits for the peer to make room.
+    Busy,
+    /// The socket's namespace cannot be asked.
+    Unknown {
+        /// How many probes went unanswered.
+        unanswered: u8,
+    },
+}
+
+/// A TCP socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Sock {
+    /// Whether it is AF_INET6.
+    pub ipv6: bool,
+    /// Whether it is a path of an MPTCP connection.
+    pub subflow: bool,
+    /// Its state.
+    pub state: State,
+    /// What runs.
+    pub timer: Timer,
+    /// Milliseconds since anything came from the peer.
+    pub heard: Option<u32>,
+    /// An IPv4-mapped address is shown as IPv4.
+    pub local: SocketAddr,
+    /// All zeroes if there is none.
+    pub peer: SocketAddr,
+    /// Who made it.
+    pub uid: Option<u32>,
+    /// As in the links of /proc/PID/fd; 0 if no process holds it.
+    pub inode: u32,
+}
+
+impl Sock {
+    /// Whether it waits for connections.
+    pub fn listens(&self) -> bool {
+        self.state == State::LISTEN
+    }
+}
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const IPPROTO_TCP: u8 = 6;
+const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_ULP_INFO: u16 = 19;
+const INET_ULP_INFO_NAME: u16 = 1;
+/// The size of struct inet_diag_msg, behind which the attributes stand.
+const DIAG_MSG: usize = 72;
+/// The kernel puts as many sockets into a message as fit into the buffer, up to 32 KiB.
+const BUFFER: usize = 32 * 1024;
+
+/// All sockets of the namespace that the calling thread is in, but those in TIME-WAIT and without an address.
+pub fn dump() -> Result<Vec<Sock>> {
+    let netlink = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    let mut socks = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        send(&netlink, &request(family), SendFlags::empty())?;
+        loop {
+            let (length, _) = recv(&netlink, &mut buffer[..], RecvFlags::empty())?;
+            if !messages(buffer.get(..length).unwrap_or_default(), &mut socks)? {
+                break;
+            }
+        }
+    }
+    Ok(socks)
+}
+
+/// struct nlmsghdr and struct inet_diag_req_v2.
+fn request(family: AddressFamily) -> [u8; 72] {
+    let states = (0..13).map(State).filter(|s| s.is_shown()).fold(0, |bits, s| bits | 1u32 << s.0);
+    let mut bytes = [0; 72];
+    let length = bytes.len() as u32;
+    let mut put = |at: usize, value: &[u8]| {
+        bytes.iter_mut().skip(at).zip(value).for_each(|(place, &byte)| *place = byte);
+    };
+    put(0, &length.to_ne_bytes());
+    put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    put(6, &NLM_F_REQUEST_DUMP.to_ne_bytes());
+    put(16, &[family.as_raw() as u8, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1)]);
+    put(20, &states.to_ne_bytes());
+    bytes
+}
+
+/// Reads the messages of one datagram. Whether more will come.
+fn messages(mut bytes: &[u8], socks: &mut Vec<Sock>) -> Result<bool> {
+    while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
+        match message.message_type() {
+            NLMSG_DONE => return Ok(false),
+            NLMSG_ERROR => {
+                let errno =
+                    array(message.payload(), 0).map_or(0, |bytes| i32::from_ne_bytes(bytes).wrapping_neg());
+                return Err(Errno::from_raw_os_error(errno));
+            }
+            SOCK_DIAG_BY_FAMILY => socks.extend(parse(message.payload())),
+            _ => {}
+        }
+        let next = (message.length() as usize).next_multiple_of(4);
+        bytes = bytes.get(next..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+/// struct inet_diag_msg and its attributes. Nothing that the kernel leaves out, or adds one day, is an error.
+fn parse(bytes: &[u8]) -> Option<Sock> {
+    let &[family, state, timer, retransmits, ..] = bytes else { return None };
+    let ipv6 = i32::from(family) == i32::from(AddressFamily::INET6.as_raw());
+    let mut sock = Sock {
+        ipv6,
+        subflow: false,
+        state: State(state),
+        timer: match timer {
+            0 => Timer::None,
+            2 => Timer::Keepalive { next: number(bytes, 52)?, unanswered: retransmits },
+            _ => Timer::Busy,
+        },
+        heard: None,
+        local: address(ipv6, bytes, 8, 4)?,
+        peer: address(ipv6, bytes, 24, 6)?,
+        uid: number(bytes, 64),
+        inode: number(bytes, 68)?,
+    };
+    for attribute in NlasIterator::new(bytes.get(DIAG_MSG..)?).flatten() {
+        match attribute.kind() {
+            INET_DIAG_INFO if !sock.listens() && sock.state != State::SYN_SENT => {
+                sock.heard = heard(attribute.value());
+            }
+            INET_DIAG_ULP_INFO => sock.subflow = is_mptcp(attribute.value()),
+            _ => {}
+        }
+    }
+    Some(sock)
+}
+
+/// From struct tcp_info, the shorter one of tcpi_last_data_recv and tcpi_last_ack_recv.
+pub fn heard(tcp_info: &[u8]) -> Option<u32> {
+    Some(number(tcp_info, 52)?.min(number(tcp_info, 56)?))
+}
+
+/// Whether the protocol on top of TCP is MPTCP.
+fn is_mptcp(ulp_info: &[u8]) -> bool {
+    NlasIterator::new(ulp_info)
+        .flatten()
+        .any(|part| part.kind() == INET_ULP_INFO_NAME && part.value().starts_with(b"mptcp"))
+}
+
+fn address(ipv6: bool, bytes: &[u8], at: usize, port_at: usize) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(array(bytes, port_at)?);
+    let ip = if ipv6 {
+        IpAddr::V6(Ipv6Addr::from(array::<16>(bytes, at)?)).to_canonical()
+    } else {
+        IpAddr::V4(Ipv4Addr::from(array::<4>(bytes, at)?))
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    array(bytes, at).map(u32::from_ne_bytes)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
