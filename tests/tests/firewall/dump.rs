@@ -36,8 +36,12 @@ pub fn mysqldump(firewall: Firewall) -> Result {
     other.write("UNLOCK TABLES;\n")?;
     let ends = watch(&mut dumps.runs, released, complete(&whole))?;
 
-    let mut evidence =
-        Evidence::new(1, "mysqldump", "mysqldump waits for a table that another connection has locked", &lab);
+    let mut evidence = Evidence::new(
+        1,
+        "mysqldump",
+        "mysqldump waits for a table that another connection has locked; the dump is compared byte by byte",
+        &lab,
+    );
     evidence.runs(&dumps.runs, &ends);
     evidence.number("bytes", whole.len() as f64);
     let [client, server] = sniffers.map(Sniffer::stop);
@@ -122,8 +126,12 @@ pub fn pg_dump(firewall: Firewall) -> Result {
     let released = Instant::now();
     other.write("COMMIT;\n")?;
     let ends = watch(&mut dumps.runs, released, complete(&whole))?;
-    let mut evidence =
-        Evidence::new(2, "pg_dump", "pg_dump waits for a table that another connection has locked", &lab);
+    let mut evidence = Evidence::new(
+        2,
+        "pg_dump",
+        "pg_dump waits for a table that another connection has locked; the dump is compared byte by byte",
+        &lab,
+    );
     evidence.runs(&dumps.runs, &ends);
     evidence.number("bytes", whole.len() as f64);
     evidence.write()
