@@ -4,88 +4,99 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
-use goblin::elf::{Elf, program_header};
+use goblin::elf::Elf;
+use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 
 use crate::preloads::{NONE, Preload};
 use crate::process::command;
+use crate::statistics::round_robin;
 use crate::table::{number, table};
 use crate::{Bench, Result};
 
 /// What is known without measuring time.
-#[derive(Default)]
 pub struct Footprint {
-    /// The file's size in bytes.
+    /// Of the file.
+    pub file: File,
+    /// Of a process with it, less those of one without.
+    pub added: Memory,
+}
+
+/// What a library's file is made of.
+#[derive(Default)]
+pub struct File {
+    /// Its size in bytes.
     pub size: usize,
     segments: usize,
     relocations: usize,
     /// Those of them for which a name is looked up.
     named: usize,
+}
+
+/// The memory of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
     mappings: f64,
-    /// Mapped in, whether touched or brought along by a neighbour, in kB.
+    /// Of the library's file: mapped in, whether touched or brought along by a neighbour, in kB.
     resident: f64,
-    dirty: f64,
-    /// Private dirty memory added to the whole process, in kB.
-    pub dirty_added: f64,
+    /// Private and written to, in kB.
+    pub dirty: f64,
 }
 
-/// Looks at each file, and at a process that it is preloaded into. It must be there.
+/// How many processes are looked at: where the stack and the heap begin is random, and so how many pages they touch.
+const PROCESSES: usize = 31;
+
+/// Looks at each file, and at processes that it is preloaded into. It must be there.
 pub fn look(bench: &Bench) -> Result<Vec<Footprint>> {
-    let mut all = bench.preloads.iter().map(one).collect::<Result<Vec<_>>>()?;
-    let (mappings, dirty) = (all[NONE].mappings, all[NONE].dirty_added);
-    for footprint in &mut all {
-        footprint.mappings -= mappings;
-        footprint.dirty_added -= dirty;
-    }
-    Ok(all)
+    let preloads = &bench.preloads;
+    let seen = round_robin(preloads.len(), PROCESSES, |i| memory(&preloads[i]))?;
+    let mean = |i: usize, of: fn(&Memory) -> f64| seen[i].iter().map(of).sum::<f64>() / PROCESSES as f64;
+    let added = |i: usize, of: fn(&Memory) -> f64| mean(i, of) - mean(NONE, of);
+    let one = |(i, preload): (usize, &Preload)| {
+        let memory = Memory {
+            mappings: added(i, |m| m.mappings),
+            resident: added(i, |m| m.resident),
+            dirty: added(i, |m| m.dirty),
+        };
+        Ok(Footprint { file: file(preload)?, added: memory })
+    };
+    preloads.iter().enumerate().map(one).collect()
 }
 
-fn one(preload: &Preload) -> Result<Footprint> {
-    let mut footprint = Footprint::default();
-    if let Some(library) = &preload.library {
-        let bytes = fs::read(library)?;
-        let elf = Elf::parse(&bytes)?;
-        let relocations = || elf.dynrelas.iter().chain(elf.dynrels.iter()).chain(elf.pltrelocs.iter());
-        footprint.size = bytes.len();
-        footprint.segments =
-            elf.program_headers.iter().filter(|header| header.p_type == program_header::PT_LOAD).count();
-        footprint.relocations = relocations().count();
-        footprint.named = relocations().filter(|relocation| relocation.r_sym != 0).count();
-    }
-    let smaps = smaps(preload)?;
-    let mut ours = false;
-    for line in smaps.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
-        // `Name: number kB`, or a mapping: addresses, rights and so on, the path last. What follows without a path is
-        // the library's, too, if it has more zeroes than fit in the file's last page.
-        let Some(name) = first.strip_suffix(':') else {
-            let path = words.nth(3);
-            let is_library = |path: &str| {
-                preload
-                    .library
-                    .as_deref()
-                    .is_some_and(|l| l.ends_with(path) || l == std::path::Path::new(path))
-            };
-            ours = path.map_or(ours, is_library);
-            footprint.mappings += 1.0;
-            continue;
-        };
-        let kilobytes = second.parse().unwrap_or(0.0);
-        match name {
-            "Private_Dirty" => {
-                footprint.dirty_added += kilobytes;
-                if ours {
-                    footprint.dirty += kilobytes;
-                }
+fn file(preload: &Preload) -> Result<File> {
+    let Some(library) = &preload.library else { return Ok(File::default()) };
+    let bytes = fs::read(library)?;
+    let elf = Elf::parse(&bytes)?;
+    let relocations = || elf.dynrelas.iter().chain(elf.dynrels.iter()).chain(elf.pltrelocs.iter());
+    let is_load = |header: &&ProgramHeader| header.p_type == PT_LOAD;
+    Ok(File {
+        size: bytes.len(),
+        segments: elf.program_headers.iter().filter(is_load).count(),
+        relocations: relocations().count(),
+        named: relocations().filter(|relocation| relocation.r_sym != 0).count(),
+    })
+}
+
+fn memory(preload: &Preload) -> Result<Memory> {
+    let mut memory = Memory::default();
+    let library = preload.library.as_deref();
+    let mut of_library = false;
+    for line in smaps(preload)?.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["Private_Dirty:", kilobytes, "kB"] => memory.dirty += kilobytes.parse::<f64>()?,
+            ["Rss:", kilobytes, "kB"] if of_library => memory.resident += kilobytes.parse::<f64>()?,
+            // A mapping: addresses, rights, offset, device, inode and path.
+            [addresses, _, _, _, _, ref path @ ..] if !addresses.ends_with(':') => {
+                memory.mappings += 1.0;
+                of_library = library.is_some_and(|library| path == [library.as_os_str()]);
             }
-            "Rss" if ours => footprint.resident += kilobytes,
             _ => {}
         }
     }
-    if preload.library.is_some() && footprint.resident == 0.0 {
+    if library.is_some() && memory.resident == 0.0 {
         return Err(format!("{} is not in the process", preload.name).into());
     }
-    Ok(footprint)
+    Ok(memory)
 }
 
 /// The memory of a small program under a preload, once it runs.
@@ -117,20 +128,18 @@ pub fn show(bench: &Bench, footprints: &[Footprint]) -> String {
         "of them by name",
         "mappings added",
         "resident, kB",
-        "private dirty, kB",
-        "private dirty added to the process, kB",
+        "private dirty added, kB",
     ];
     let rows = bench.preloads.iter().zip(footprints).skip(1).map(|(preload, f)| {
         vec![
             preload.name.clone(),
-            f.size.to_string(),
-            f.segments.to_string(),
-            f.relocations.to_string(),
-            f.named.to_string(),
-            number(f.mappings, 0),
-            number(f.resident, 0),
-            number(f.dirty, 0),
-            number(f.dirty_added, 0),
+            f.file.size.to_string(),
+            f.file.segments.to_string(),
+            f.file.relocations.to_string(),
+            f.file.named.to_string(),
+            number(f.added.mappings, 1),
+            number(f.added.resident, 0),
+            number(f.added.dirty, 1),
         ]
     });
     table(&header, rows)

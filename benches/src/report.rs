@@ -65,10 +65,10 @@ fn summary(bench: &Bench, results: &Results) -> String {
         vec![
             preload.name.clone(),
             figure(results.start.ratios[i], 2),
-            number(results.start.faults[i], 0),
+            number(results.start.faults[i], 1),
             figure(results.sockets.tcp(i), 0),
-            number(results.footprints[i].dirty_added, 0),
-            results.footprints[i].size.to_string(),
+            number(results.footprints[i].added.dirty, 1),
+            results.footprints[i].file.size.to_string(),
         ]
     });
     table(&header, rows)
@@ -110,14 +110,14 @@ A C program that starts four threads and waits for them:
 {}
 ## Memory and size
 
-Of `/bin/cat`, waiting for input. Resident is what is mapped in, touched or not: the kernel maps what surrounds a page
-along with it.
+Of `/bin/cat`, waiting for input, the mean of many: addresses are random, and so is how many pages are touched. Resident
+is what of the file is mapped in, touched or not: the kernel maps what surrounds a page along with it.
 
 {}
 ## Sockets
 
 The socket is made, and closed. A connection is `socket`, `connect`, `accept` and the closing of both ends, over
-loopback in one process. Without a preload in ns, the others as ns added; the fastest of five batches in each process,
+loopback in one process. Without a preload in ns, the others as ns added; the fastest of twenty batches in each process,
 the median of the processes. The last rule is the one that matches, and it sets what is set anyway.
 
 {}

@@ -17,9 +17,9 @@ const STEPS: [(&str, &str); 6] = [
 ];
 const TCP: usize = 0;
 const CONNECTION: usize = 4;
-/// In one batch, and batches in one process. The fastest is taken.
-const COUNT: &str = "200";
-const BATCHES: &str = "5";
+/// In one batch, short enough to be left undisturbed now and then, and batches in one process. The fastest is taken.
+const COUNT: &str = "50";
+const BATCHES: &str = "20";
 /// Connections look at the rules at both ends.
 const LOOKS: f64 = 2.0;
 
