@@ -1,0 +1,180 @@
+//! What SECURITY.md promises: that behind each promise stands a test that there is, and a look at a whole process for what
+//! no single test would notice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+
+use kashim_tests::{Need, Preload, Result, Steps, descendants, maps_library, run, trial, workspace};
+
+fn main() -> ExitCode {
+    run(vec![
+        trial("every_promise_has_its_tests", &[], every_promise_has_its_tests),
+        trial("everything_else_of_a_process_is_as_without", &[Need::Program("cc")], everything_else),
+    ])
+}
+
+/// The headings under which each item of the list is a promise.
+const PROMISES: &[&str] =
+    &["## If you suspect it", "## What the library does in a process", "## What it never does", "## ka-run"];
+
+/// The items of the lists in a section, each as one line.
+fn items(section: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    let mut in_item = false;
+    for line in section.lines() {
+        if let Some(text) = line.strip_prefix("* ") {
+            items.push(text.to_owned());
+        } else if let (true, Some(text), Some(item)) = (in_item, line.strip_prefix("  "), items.last_mut()) {
+            *item += " ";
+            *item += text.trim_start();
+        }
+        in_item = line.starts_with("* ") || (in_item && line.starts_with("  "));
+    }
+    items
+}
+
+/// Where the tests of a file are, by its name in SECURITY.md.
+fn sources(file: &str) -> Result<String> {
+    let (directory, name) = match file.strip_prefix("policy/") {
+        Some(name) => ("crates/policy/tests", name),
+        None => ("tests/tests", file),
+    };
+    let path = workspace().join(directory).join(name);
+    let mut files: Vec<PathBuf> = vec![path.with_extension("rs")];
+    files.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+    let mut text = String::new();
+    for file in files.iter().filter(|file| file.is_file()) {
+        text += &fs::read_to_string(file)?;
+    }
+    if text.is_empty() { Err(format!("no tests in {}", path.display()).into()) } else { Ok(text) }
+}
+
+/// Whether a file has a test of this name. Part of a name that is made while the tests run is a `*`.
+fn has(file: &str, name: &str) -> Result<bool> {
+    let sources = sources(file)?;
+    let literal = match name.split_once('*') {
+        None if file.starts_with("policy/") => format!("fn {name}("),
+        None => format!("\"{name}\""),
+        Some(("", behind)) => format!("\"{}\"", behind.trim_start_matches('_')),
+        Some((before, _)) => format!("\"{before}{{"),
+    };
+    Ok(sources.contains(&literal))
+}
+
+fn every_promise_has_its_tests() -> Result {
+    let text = fs::read_to_string(workspace().join("SECURITY.md"))?;
+    let mut wrong = String::new();
+    for heading in PROMISES {
+        let (_, section) = text.split_once(&format!("\n{heading}\n")).ok_or(format!("no {heading:?}"))?;
+        let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+        let items = items(section);
+        if items.is_empty() {
+            wrong += &format!("{heading}: promises nothing\n");
+        }
+        for item in items {
+            let tests = item.split_once(" Tests: ").map_or("", |(_, tests)| tests);
+            let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+            if names.is_empty() {
+                wrong += &format!("no test stands behind this: {item}\n");
+            }
+            for name in names {
+                let (file, test) = name.split_once("::").ok_or_else(|| format!("not FILE::TEST: {name}"))?;
+                if !has(file, test)? {
+                    wrong += &format!("there is no test {name}\n");
+                }
+            }
+        }
+    }
+    // And what says that there is no such test does find that out.
+    for (file, test, is) in [
+        ("hooks", "the_chain_is_kept", true),
+        ("hooks", "the_chain", false),
+        ("policy/kernel", "the_limits_are_the_kernels", true),
+        ("policy/kernel", "the_limits", false),
+        ("hooks", "untouched_*", true),
+        ("hooks", "touched_*", false),
+        ("systems", "*_every_hook", true),
+        ("systems", "*_hook", false),
+    ] {
+        assert_eq!(has(file, test)?, is, "{file}::{test}");
+    }
+    assert!(sources("no_such_file").is_err());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
+}
+
+/// What /proc says about a process that can be the same for two of them.
+fn portrait(preload: Preload) -> Result<BTreeMap<String, String>> {
+    let script =
+        "l=listener 127.0.0.1:0; s=socket inet stream 0; connect s @l; a=accept l; b=socket inet6 stream 0
+                  u=socket unix stream 0; set s idle 20; close b; connect s @l -> -1 EISCONN
+                  d=socket inet dgram 0; hold";
+    let mut running = Steps::new(preload, script)?.command()?.stdin(Stdio::piped()).start()?;
+    running.wait_for_output("d=socket inet dgram 0: ")?;
+    let pid = running.pid();
+    assert_eq!(maps_library(pid)?, preload != Preload::No);
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+    let mut portrait = BTreeMap::new();
+    for name in ["limits", "personality", "oom_score_adj", "coredump_filter", "timers", "cgroup"] {
+        // Not every kernel has all of them.
+        portrait.insert(name.to_owned(), read(name).unwrap_or_default());
+    }
+    for name in ["cwd", "root", "exe"] {
+        let link = fs::read_link(format!("/proc/{pid}/{name}"))?;
+        portrait.insert(name.to_owned(), link.display().to_string());
+    }
+    // Threads, signals that are blocked, ignored or caught, users, groups, capabilities, filters.
+    for line in read("status")?.lines() {
+        let (name, value) = line.split_once(':').ok_or("not a line of status")?;
+        let is_its_own = matches!(name, "Pid" | "Tgid" | "NSpid" | "NStgid" | "NSpgid" | "NSsid" | "PPid");
+        let varies = name.ends_with("ctxt_switches") || name == "SigQ" || name == "State";
+        // The loader maps one file more.
+        let is_memory = name.starts_with("Vm") || name.starts_with("Rss") || name.starts_with("Huge");
+        if !(is_its_own || varies || is_memory) {
+            portrait.insert(format!("status: {name}"), value.trim().to_owned());
+        }
+    }
+    let environment = read("environ")?;
+    let others = environment.split('\0').filter(|e| !e.starts_with("LD_PRELOAD=") && !e.starts_with("KA_"));
+    portrait.insert("environment".to_owned(), others.collect::<Vec<_>>().join("\n"));
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let target = fs::read_link(entry.path())?.display().to_string();
+        // Without the number of the inode, and the directory that is this run's own.
+        let target = target.split(['[', '/']).next().unwrap_or_default().to_owned();
+        let fd = entry.file_name().into_string().map_err(|_| "not a number")?;
+        let flags = read(&format!("fdinfo/{fd}"))?;
+        let flags = flags.lines().find(|line| line.starts_with("flags:")).unwrap_or_default();
+        portrait.insert(format!("descriptor {fd}"), format!("{target} {flags}"));
+    }
+    portrait.insert("processes".to_owned(), descendants(pid).len().to_string());
+    running.write("x")?;
+    let output = running.output()?;
+    portrait.insert("standard error".to_owned(), output.stderr.clone());
+    let said = String::from_utf8(output.success()?)?;
+    let said = said.lines().filter(|line| !line.starts_with("maps "));
+    portrait.insert("standard output".to_owned(), said.collect::<Vec<_>>().join("\n"));
+    Ok(portrait)
+}
+
+/// A process that has used every hook has the same threads, descriptors, signals, limits, users and environment with the
+/// library as without, whether that is switched off or not, and has started nothing.
+fn everything_else() -> Result {
+    let without = portrait(Preload::No)?;
+    assert!(without.len() > 40 && without["processes"] == "1" && without["status: Threads"] == "1");
+    const DISABLED: Preload = Preload::With(&[("KA_DISABLE", "1"), ("KA_LOG", "stderr")]);
+    const MUCH: Preload = Preload::With(&[
+        ("KA_FORCE", "1"),
+        ("KA_USER_TIMEOUT", "auto"),
+        ("KA_RULES", "127.0.0.0/8 idle=system; * off"),
+    ]);
+    for preload in [Preload::OURS, MUCH, DISABLED] {
+        let with = portrait(preload)?;
+        for (name, value) in &without {
+            assert_eq!(with.get(name), Some(value), "{preload:?}: {name}");
+        }
+        assert_eq!(with.len(), without.len(), "{preload:?}: {with:?}");
+    }
+    Ok(())
+}
