@@ -23,6 +23,7 @@
 //! `expect` first proves that the library is in the process that owns the socket (or is not, without it).
 
 mod compile;
+mod ka;
 pub mod lab;
 mod library;
 mod net;
@@ -36,6 +37,7 @@ mod trials;
 mod wait;
 
 pub use compile::compile;
+pub use ka::ka;
 pub use library::{library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
 pub use net::{Listener, free_port, read_line, read_request};

@@ -86,8 +86,8 @@ struct Quiet {
     latest: Instant,
     looked: Instant,
     segments: (u32, u32),
-    /// The longest silence that was broken.
-    longest: Duration,
+    /// The longest silence that was broken: how long it was at least, and at most.
+    longest: (Duration, Duration),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ impl Connection {
             latest: opened,
             looked: opened,
             segments: (0, 0),
-            longest: Duration::ZERO,
+            longest: (Duration::ZERO, Duration::ZERO),
         };
         Ok(Self { socket, planned, opened, quiet, stage: Stage::Connecting })
     }
@@ -187,15 +187,14 @@ impl Connection {
         if let Some(ended) = ended {
             let outcome = if ended == Outcome::Reset { Outcome::ResetInSilence } else { ended };
             // Some servers say goodbye first, which breaks the silence that they end.
-            let (at_least, at_most) = self.silent_for(now);
-            let longest = self.quiet.longest;
-            return Ok(Some(self.observation((at_least.max(longest), at_most.max(longest)), outcome)));
+            let longest = self.quiet.longest.max(self.silent_for(now));
+            return Ok(Some(self.observation(longest, outcome)));
         }
         let segments = self.info()?.segments;
         let quiet = &mut self.quiet;
         if segments != quiet.segments {
             quiet.segments = segments;
-            quiet.longest = quiet.longest.max(quiet.looked - quiet.latest);
+            quiet.longest = quiet.longest.max((quiet.looked - quiet.latest, now - quiet.earliest));
             quiet.earliest = quiet.looked;
             quiet.latest = now;
         }
@@ -203,8 +202,8 @@ impl Connection {
         if now >= self.due() {
             self.begin_to_probe(now)?;
         } else if self.opened.elapsed() > self.planned + GRACE {
-            let longest = self.quiet.longest.max(now - self.quiet.latest);
-            return Ok(Some(self.observation((longest, longest), Outcome::NeverSilent)));
+            let longest = self.quiet.longest.max(self.silent_for(now));
+            return Ok(Some(self.observation(longest, Outcome::NeverSilent)));
         }
         Ok(None)
     }

@@ -10,7 +10,7 @@ use super::connection::{Connection, Failure, Observation};
 use super::stop::Stop;
 
 /// How often a silent connection is looked at, and one that is being asked.
-const LOOKS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(10)];
+const LOOKS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(20)];
 
 /// What happens meanwhile.
 #[derive(Clone, Copy, Debug)]

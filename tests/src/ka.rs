@@ -1,0 +1,31 @@
+//! The companion program `ka`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::trials::run_directory;
+use crate::{Program, Result, target_dir, workspace};
+
+/// `ka`, built once per test process, as a copy that any user can run.
+pub fn ka() -> Result<&'static Path> {
+    static KA: OnceLock<Result<PathBuf>> = OnceLock::new();
+    KA.get_or_init(build).as_deref().map_err(Clone::clone)
+}
+
+fn build() -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "kashim-ka"])
+        .current_dir(workspace())
+        .output()?;
+    if !build.status.success() {
+        return Err(format!("cannot build ka:\n{}", String::from_utf8_lossy(&build.stderr)).into());
+    }
+    let copy = run_directory().join("ka");
+    // In a process of its own: nobody may execute a file that some process has open for writing, and a program that
+    // another test is just starting may inherit a descriptor of ours.
+    Program::new("cp").arg(target_dir().join("debug/ka")).arg(&copy).succeed()?;
+    Ok(copy)
+}
