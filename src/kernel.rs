@@ -40,7 +40,8 @@ impl Socket for Fd {
     }
 
     /// A socket that nobody has touched shows the namespace's defaults, and needs no /proc, which a chroot may lack.
-    /// If there is none to be had they are taken to be those that Linux comes with.
+    /// If there is none to be had they are taken to be those that Linux comes with: for good if that is not allowed
+    /// here, until the next time if the system is only short of something.
     fn read_defaults(&mut self) -> Defaults {
         if let Some(known) = NAMESPACE.get() {
             return known;
@@ -57,6 +58,8 @@ impl Socket for Fd {
             }
             // SAFETY: the descriptor is ours. Not `close`, which is a cancellation point.
             unsafe { libc::syscall(libc::SYS_close, fd) };
+        } else if matches!(errno::last(), libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
+            return defaults;
         }
         NAMESPACE.put(&defaults);
         defaults

@@ -28,7 +28,7 @@ pub trait Socket {
     fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno>;
     /// The namespace's defaults if they were read before.
     fn known_defaults(&self) -> Option<Defaults>;
-    /// Reads the namespace's defaults; from then on they are known.
+    /// Reads the namespace's defaults; from then on they are known, unless the system was short of something.
     fn read_defaults(&mut self) -> Defaults;
 }
 
@@ -236,7 +236,9 @@ impl<'a> Ours<'a> {
                 }
                 if socket.known_defaults().is_none() {
                     socket.read_defaults();
-                    continue;
+                    if socket.known_defaults().is_some() {
+                        continue;
+                    }
                 }
                 if !self.settings.force {
                     return Outcome::LeftAlone(Why::ProgramsOwn);

@@ -167,9 +167,7 @@ impl Rules {
     /// Reads rules separated by `;` or newlines. `plain` fills in what a rule does not name. Each bad rule is handed
     /// to `complain`; the others hold. One rule too many ends the reading.
     pub fn read(&mut self, text: &[u8], plain: &Values, complain: &mut dyn FnMut(&Complaint)) {
-        let rules =
-            text.split(|b| matches!(b, b';' | b'\n')).map(value::trim).filter(|rule| !rule.is_empty());
-        for (n, value) in (1..).zip(rules) {
+        for (n, value) in (1..).zip(texts(text)) {
             let added = rule(value, plain).and_then(|rule| self.push(rule).map_err(|p| (p, Accepted::Rules)));
             if let Err((problem, accepted)) = added {
                 let variable = Variable::Rules;
@@ -180,6 +178,11 @@ impl Rules {
             }
         }
     }
+}
+
+/// The rules in a value of `KA_RULES` as they were written, good ones and bad ones.
+pub fn texts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| matches!(b, b';' | b'\n')).map(value::trim).filter(|rule| !rule.is_empty())
 }
 
 /// What is wrong and what would be accepted.
