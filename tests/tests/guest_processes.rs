@@ -127,7 +127,6 @@ fn closed_at_the_start() -> Result {
 /// To know a foreign socket's values for the namespace's takes a descriptor. Where there is none the socket is left
 /// alone, and the next one, when there are some again, is not.
 fn no_descriptor_for_defaults() -> Result {
-    // The second is for a value that is left to the kernel.
     each(&[&[][..], &[("KA_LOG", "/dev/null")]], |log| {
         both_with(
             Preload::OURS,
