@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Result;
 use crate::trials::{is_root, run_directory};
+use crate::{Program, Result};
 
 /// A directory that is removed on drop. Everybody may enter it, because some servers insist on a user of their own.
 #[derive(Debug)]
@@ -43,6 +43,15 @@ impl Scratch {
     pub fn write_program(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.write(name, content)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(path)
+    }
+
+    /// Copies a program, in a process of its own, and returns the copy's path. (A descriptor of ours that is open for
+    /// writing could be inherited by a program that another test is just starting, and as long as it is open nobody may
+    /// execute the copy.)
+    pub fn copy_program(&self, from: &Path, name: &str) -> Result<PathBuf> {
+        let path = self.join(name);
+        Program::new("cp").arg(from).arg(&path).succeed()?;
         Ok(path)
     }
 

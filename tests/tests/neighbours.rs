@@ -697,8 +697,7 @@ fn chronyd() -> Result {
         .replace("/usr/local/lib/libkashim.so", &library()?.to_string_lossy());
     let profile = scratch.write("profile.sh", profile)?;
     let original = find_program("chronyd").ok_or("no chronyd")?;
-    let renamed = scratch.join("clockd");
-    fs::copy(&original, &renamed)?;
+    let renamed = scratch.copy_program(&original, "clockd")?;
     for (path, preload, skip, lives) in [
         (&original, Preload::No, "", true),
         (&original, LOADED, "", true),

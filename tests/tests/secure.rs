@@ -44,8 +44,8 @@ const NOBODY: u32 = 65534;
 
 /// The program that takes steps, with a privilege for who is nobody.
 fn helper(scratch: &Scratch, privilege: Privilege) -> Result<PathBuf> {
-    let program = scratch.join(format!("{privilege:?}"));
-    fs::copy(compile("cc", &fixture("steps.c"), &["-pthread"])?, &program)?;
+    let steps = compile("cc", &fixture("steps.c"), &["-pthread"])?;
+    let program = scratch.copy_program(&steps, &format!("{privilege:?}"))?;
     chown(&program, Some(0), Some(0))?;
     let mode = match privilege {
         Setuid => 0o4755,

@@ -1,18 +1,16 @@
 //! The one release file in other systems than the one that built it: glibc 2.31, musl, and a process with no C library
 //! that anybody knows; in threads that are cancelled; and however a process comes by it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf::Elf;
 use kashim_tests::{
-    Keepalive, Need, Preload, Program, Result, Running, Scratch, compile, find_program, library, run,
-    target_dir, trial, workspace,
+    Keepalive, Need, Preload, Program, Result, Running, Scratch, compile, library, run, target_dir, trial,
+    workspace,
 };
-use rustix::fs::{FlockOperation, flock};
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -67,7 +65,7 @@ const DEBIAN_11: System = System { name: "debian_11", compiler: "gcc", rooted: t
 
 impl System {
     fn root(self) -> Result<Option<&'static Path>> {
-        self.rooted.then(root).transpose()
+        self.rooted.then(|| kashim_tests::DEBIAN_11.root()).transpose()
     }
 
     /// Where a path in this system is for us.
@@ -81,7 +79,7 @@ impl System {
     /// A file of `fixtures/systems`, as a path in this system.
     fn fixture(self, name: &str) -> Result<PathBuf> {
         Ok(match self.root()? {
-            Some(_) => run_directory()?.join(name),
+            Some(_) => kashim_tests::DEBIAN_11.bring(&fixtures().join(name))?,
             None => fixtures().join(name),
         })
     }
@@ -118,88 +116,6 @@ fn fixtures() -> PathBuf {
 /// A path as an argument.
 fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
-}
-
-/// The directory of this run, in which the library is.
-fn run_directory() -> Result<&'static Path> {
-    library()?.parent().ok_or_else(|| "the library is in no directory".into())
-}
-
-/// The name of Debian 11.
-const SUITE: &str = "bullseye";
-
-/// The root directory of a Debian 11 with a C compiler, made at the first use and kept in the target directory.
-/// The library is in it under the path that it has outside, so that a process's maps read alike, and beside it the
-/// fixtures.
-fn root() -> Result<&'static Path> {
-    static ROOT: OnceLock<Result<PathBuf>> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        let roots = target_dir().join("roots");
-        fs::create_dir_all(&roots)?;
-        let root = roots.join(SUITE);
-        // Somebody else may be running the tests too.
-        let lock = File::create(roots.join(format!("{SUITE}.lock")))?;
-        flock(&lock, FlockOperation::LockExclusive)?;
-        if !root.exists() {
-            bootstrap(&root)?;
-        }
-        remove_leftovers(&root)?;
-        let copy = root.join(library()?.strip_prefix("/")?);
-        fs::create_dir_all(copy.parent().ok_or("the library is in no directory")?)?;
-        fs::copy(library()?, &copy)?;
-        for entry in fs::read_dir(fixtures())? {
-            let entry = entry?;
-            fs::copy(entry.path(), copy.with_file_name(entry.file_name()))?;
-        }
-        Ok(root)
-    })
-    .as_deref()
-    .map_err(Clone::clone)
-}
-
-fn bootstrap(root: &Path) -> Result {
-    let unfinished = root.with_extension("unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)?;
-    }
-    // What debootstrap mounts goes away with the namespace, also if it is killed. With our own environment: the way
-    // to the mirror may be in it.
-    let made = Command::new("unshare")
-        .args(["--mount", "timeout", "600"])
-        .arg(find_program("debootstrap").ok_or("no debootstrap")?)
-        .args(["--variant=minbase", "--include=gcc,libc6-dev", SUITE])
-        .arg(&unfinished)
-        .arg(mirror()?)
-        .stdin(Stdio::null())
-        .output()?;
-    if !made.status.success() {
-        return Err(format!("debootstrap {SUITE}: {}", String::from_utf8_lossy(&made.stdout)).into());
-    }
-    // The packages as they came.
-    fs::remove_dir_all(unfinished.join("var/cache/apt/archives"))?;
-    Ok(fs::rename(unfinished, root)?)
-}
-
-/// The Debian archive that this machine has its own packages from.
-fn mirror() -> Result<String> {
-    let sources = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"])
-        .output()?;
-    let sources = String::from_utf8(sources.stdout)?;
-    let archive = sources.lines().find_map(|line| line.strip_prefix("Debian "));
-    archive.map(str::to_owned).ok_or_else(|| "apt knows no Debian archive (apt-get update?)".into())
-}
-
-/// Removes what runs that are over have left.
-fn remove_leftovers(root: &Path) -> Result {
-    let runs = run_directory()?.parent().ok_or("the run is in no directory")?;
-    for entry in fs::read_dir(root.join(runs.strip_prefix("/")?)).into_iter().flatten() {
-        let entry = entry?;
-        if !runs.join(entry.file_name()).exists() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Starts one of the programs that say which descriptor came by which way.
