@@ -88,24 +88,45 @@ fn in_range(values: &Values) {
     }
 }
 
+const EPERM: Errno = 1;
+const ENOPROTOOPT: Errno = 92;
+
 /// A socket that takes what the kernel takes.
 struct Fake {
     values: [u32; 4],
     namespace: Defaults,
     known: Option<Defaults>,
     sets: usize,
+    refuses: Refuses,
+}
+
+enum Refuses {
+    Nothing,
+    /// Every option: a filter.
+    All,
+    /// One option, as MPTCP refuses the user timeout.
+    One(Field),
+    /// Everything of TCP: another protocol.
+    Tcp,
 }
 
 impl Socket for Fake {
     fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
         match opt {
             Opt::KeepAlive => Ok(1),
+            Opt::Value(_) if matches!(self.refuses, Refuses::Tcp) => Err(ENOPROTOOPT),
             Opt::Value(field) => Ok(self.values[field as usize]),
         }
     }
 
     fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno> {
         self.sets += 1;
+        match (&self.refuses, opt) {
+            (Refuses::All, _) => return Err(EPERM),
+            (Refuses::One(refused), Opt::Value(field)) if *refused == field => return Err(ENOPROTOOPT),
+            (Refuses::Tcp, _) => panic!("what is not TCP is not touched"),
+            _ => {}
+        }
         if let Opt::Value(field) = opt {
             let least = u32::from(field != Field::UserTimeout);
             assert!((least..=limit(field)).contains(&value), "{field:?} {value}");
@@ -127,10 +148,16 @@ impl Socket for Fake {
 fn use_on_a_socket(settings: &Settings, [how, field, value, peer]: [u8; 4]) {
     let namespaces = [[7200, 75, 9, 0], [300, 20, 3, 0], [10, 75, 9, 0], [32767, 32767, 127, 0]];
     let namespace = PerField(namespaces[usize::from(how >> 6)]);
-    let mut socket = Fake { values: namespace.0, namespace, known: None, sets: 0 };
-    if how & 1 != 0 {
+    let refuses = match how >> 2 & 15 {
+        0 => Refuses::All,
+        1 => Refuses::Tcp,
+        n @ 2..6 => Refuses::One(Field::ALL[usize::from(n) - 2]),
+        _ => Refuses::Nothing,
+    };
+    let mut socket = Fake { values: namespace.0, namespace, known: None, sets: 0, refuses };
+    if how & 1 != 0 && !matches!(socket.refuses, Refuses::Tcp) {
         let outcome = decide::set_up(settings, &mut socket);
-        assert!(matches!(outcome, Outcome::Written(_)));
+        assert_eq!(matches!(outcome, Outcome::Written(_)), !matches!(socket.refuses, Refuses::All));
         printable(|line| describe::outcome(line, &outcome));
     }
     let own = if how & 2 != 0 { Some(Field::ALL[usize::from(field & 3)]) } else { None };
@@ -138,7 +165,8 @@ fn use_on_a_socket(settings: &Settings, [how, field, value, peer]: [u8; 4]) {
         let opt = Opt::Value(field);
         let held = if settings.force { decide::hold(settings, &mut socket, opt) } else { None };
         let value = held.unwrap_or_else(|| u32::from(value).clamp(1, limit(field)));
-        socket.set(opt, value).unwrap();
+        // As the kernel does it, for which it is no more than a call.
+        socket.values[field as usize] = value;
     }
     let peer = match peer & 3 {
         0 => IpAddr::V4(Ipv4Addr::new(10, 0, 0, peer)),
