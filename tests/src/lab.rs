@@ -93,13 +93,12 @@ impl Lab {
     pub fn new(firewall: Firewall, timeout: Duration) -> Result<Self> {
         let (client, router, server) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
         let lab = Self { firewall, timeout, client, router, server };
-        let end = namespace::interface();
-        // The router's ends are named for what is behind them.
+        // Each interface is named for what is behind it.
         ip(
             &lab.router,
             &[
-                &format!("link add client type veth peer name {end} netns {}", lab.client.path()),
-                &format!("link add server type veth peer name {end} netns {}", lab.server.path()),
+                &format!("link add client type veth peer name router netns {}", lab.client.path()),
+                &format!("link add server type veth peer name router netns {}", lab.server.path()),
                 "address add 10.77.1.1/24 dev client",
                 "address add 10.77.2.1/24 dev server",
                 "link set lo up",
@@ -113,9 +112,9 @@ impl Lab {
             ip(
                 host,
                 &[
-                    &format!("address add {address}/24 dev {end}"),
+                    &format!("address add {address}/24 dev router"),
                     "link set lo up",
-                    &format!("link set {end} up"),
+                    "link set router up",
                     &format!("route add default via {router}"),
                 ],
             )?;
@@ -181,7 +180,7 @@ impl Lab {
         &self.client
     }
 
-    /// The router's namespace; its interfaces are `client` and `server`.
+    /// The router's namespace; its interfaces are `client` and `server`, theirs is `router`.
     pub fn router(&self) -> &Namespace {
         &self.router
     }
@@ -255,7 +254,7 @@ impl Lab {
 
     /// Pulls the server's cable: the peer has vanished without a word, and the router finds no way to it.
     pub fn unplug_server(&self) -> Result {
-        ip(&self.server, &[&format!("link set {} down", namespace::interface())])
+        ip(&self.server, &["link set router down"])
     }
 }
 

@@ -378,7 +378,8 @@ pub(crate) fn end(pids: &[i32], first: Signal) {
     }
 }
 
-fn is_alive(pid: i32) -> bool {
+/// Whether there is such a process, which has not ended.
+pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }

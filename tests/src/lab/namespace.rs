@@ -8,27 +8,32 @@ use std::process;
 use std::sync::{Arc, Once};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
+use super::ip;
 use crate::Result;
+use crate::program::is_alive;
 
 /// A network namespace. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<File>);
 
 impl Namespace {
-    /// A new, empty one, in which not even the loopback interface is up. Needs root.
+    /// A new one, in which not even the loopback interface is up. Needs root and `ip`.
     pub fn new() -> Result<Self> {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(end_leftovers);
         // Only the thread that does it moves into the new namespace.
-        in_thread(|| {
+        let namespace = in_thread(|| {
             // SAFETY: it is about the table of descriptors that a thread has to be careful; that stays shared.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
                 .map_err(|error| format!("cannot make a namespace: {error}"))?;
             Ok(Self(Arc::new(File::open("/proc/thread-self/ns/net")?)))
-        })
+        })?;
+        // An interface whose name tells whose it is. Both ends are here: no other namespace takes it away.
+        ip(&namespace, &[&format!("link add {MARK}{} type veth peer name mark", process::id())])?;
+        Ok(namespace)
     }
 
     /// Does something inside. A socket that is made there belongs to the namespace for good, and a process that is
@@ -70,11 +75,6 @@ impl Place {
 
 const MARK: &str = "kashim.";
 
-/// The name of the interface that the client and the server have: it tells whose namespace it is.
-pub(super) fn interface() -> String {
-    format!("{MARK}{}", process::id())
-}
-
 /// The processes in labs, each with the number of the process whose lab it is.
 pub fn processes_in_labs() -> Vec<(i32, i32)> {
     let mut found = Vec::new();
@@ -92,8 +92,7 @@ pub fn processes_in_labs() -> Vec<(i32, i32)> {
 /// Ends the processes in labs whose owners are gone, as after a SIGKILL of everything at once.
 fn end_leftovers() {
     for (pid, owner) in processes_in_labs() {
-        let gone = Pid::from_raw(owner).is_some_and(|owner| test_kill_process(owner).is_err());
-        if let (true, Some(pid)) = (gone, Pid::from_raw(pid)) {
+        if let (false, Some(pid)) = (is_alive(owner), Pid::from_raw(pid)) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }

@@ -40,6 +40,7 @@ pub fn nothing_is_left() -> Result {
     signal(killed.pid(), Signal::KILL)?;
     signal(owner_of_killed, Signal::KILL)?;
     killed.wait()?;
+    assert!(processes_in(owner_of_killed) >= 2, "nobody has cleaned up");
     start("well")?.output()?.success()?;
     expect_nobody(owner_of_killed)
 }
