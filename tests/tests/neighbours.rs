@@ -423,12 +423,20 @@ fn sanitizer(kind: &str) -> Result {
         let output = Steps::new(preload, script)?.under(before(preload)?).program(&steps).run()?;
         silent(&output)?;
         let words = before(preload)?;
-        let program = Program::new(&words[0]).args(&words[1..]).arg(&threads).args(["8", "100"]);
+        let program = Program::new(&words[0])
+            .args(&words[1..])
+            .arg(&threads)
+            .args(threads_and_connections(["8", "100"]));
         let output = program.preloads_others(preload).run()?;
         silent(&output)?;
         alike("what the threads found", b"0 failures\n", &output.success()?)?;
     }
     Ok(())
+}
+
+/// How many there are, of each; more where the tests may take their time.
+fn threads_and_connections(usual: [&'static str; 2]) -> [&'static str; 2] {
+    if env::var_os("KASHIM_TESTS_LONG").is_some() { ["64", "200"] } else { usual }
 }
 
 /// Nothing was written to standard error: no report of any tool.
@@ -493,7 +501,10 @@ fn valgrind(tool: &str) -> Result {
         Steps::new(preload, script)?.under(valgrind(preload)?).run()?;
         let mut report = valgrind_report(&fs::read_to_string(&log)?);
         let words = valgrind(preload)?;
-        let program = Program::new(&words[0]).args(&words[1..]).arg(&threads).args(["8", "20"]);
+        let program = Program::new(&words[0])
+            .args(&words[1..])
+            .arg(&threads)
+            .args(threads_and_connections(["8", "20"]));
         let said = program.preloads_others(preload).succeed()?;
         alike("what the threads found", b"0 failures\n", &said)?;
         report += &valgrind_report(&fs::read_to_string(&log)?);
