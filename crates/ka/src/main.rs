@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod middlebox;
 mod namespaces;
+mod parallel;
 mod permission;
 mod probe;
 mod processes;

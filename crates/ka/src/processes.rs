@@ -59,8 +59,8 @@ pub struct Descriptor {
 pub fn sockets(pid: i32) -> Result<Vec<Descriptor>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())?;
-    let mut entries = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-    let mut entries = RawDir::new(&directory, &mut entries);
+    let mut buffer = vec![MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut entries = RawDir::new(&directory, &mut buffer);
     let mut sockets = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;

@@ -13,6 +13,7 @@ use super::values::{self, Values};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::namespaces;
+use crate::parallel::in_parts;
 use crate::permission::{Access, Rule};
 use crate::processes::{self, Descriptor};
 use crate::remote::{self, Process};
@@ -147,10 +148,10 @@ pub fn gather(config: &Config) -> Result<Report, Error> {
         ));
     }
     let mut report = Report { rows, processes, holders, notes, own_namespace };
+    sort(&mut report);
     if config.values {
         values::read(&mut report);
     }
-    sort(&mut report);
     see_library(&mut report);
     Ok(report)
 }
@@ -172,30 +173,41 @@ fn look(selectors: &[Selector]) -> Result<Looked, Error> {
     }
     pids.sort_unstable();
     pids.dedup();
-    let pids = if selectors.is_empty() { all } else { pids };
+    let mut pids = if selectors.is_empty() { all } else { pids };
+    // One by one, since one process can have more descriptors than all others.
+    let found =
+        in_parts(&mut pids, 1, |pids| pids.iter().map(|&pid| (pid, holding(pid))).collect::<Vec<_>>());
     let mut looked = Looked { processes: Vec::new(), notes: Vec::new(), unseen: Vec::new() };
-    for pid in pids {
-        match processes::sockets(pid) {
-            Ok(sockets) if sockets.is_empty() => {}
-            Ok(sockets) => {
-                let Some(name) = processes::name(pid) else { continue };
-                let namespace = processes::network_namespace(&pid.to_string()).ok();
-                looked.processes.push(Holding { pid, name, hooked: None, sockets, namespace });
-            }
-            Err(error) if !selectors.is_empty() => {
-                let Some(rule) = Rule::behind(error, pid, Access::Read) else { continue };
-                let user = processes::credentials(&pid.to_string()).map_or(0, |who| who.uids[1]);
-                looked.notes.push(format!(
-                    "{pid} ({}): {rule}. Which connections it has cannot be seen; shown are those of user {user} that \
-                     no other process has",
-                    escaped(&processes::name(pid).unwrap_or_default())
-                ));
-                looked.unseen.push(user);
-            }
+    for (pid, found) in found.into_iter().flatten() {
+        match found {
+            Ok(holding) => looked.processes.extend(holding),
+            Err(error) if !selectors.is_empty() => looked.refused(pid, error),
             Err(_) => {}
         }
     }
     Ok(looked)
+}
+
+/// The process with its sockets, if it has any.
+fn holding(pid: i32) -> Result<Option<Holding>, Errno> {
+    let sockets = processes::sockets(pid)?;
+    let name = processes::name(pid).filter(|_| !sockets.is_empty());
+    let namespace = || processes::network_namespace(&pid.to_string()).ok();
+    Ok(name.map(|name| Holding { pid, name, hooked: None, sockets, namespace: namespace() }))
+}
+
+impl Looked {
+    /// We may not look into this process.
+    fn refused(&mut self, pid: i32, error: Errno) {
+        let Some(rule) = Rule::behind(error, pid, Access::Read) else { return };
+        let user = processes::credentials(&pid.to_string()).map_or(0, |who| who.uids[1]);
+        self.notes.push(format!(
+            "{pid} ({}): {rule}. Which connections it has cannot be seen; shown are those of user {user} that no other \
+             process has",
+            escaped(&processes::name(pid).unwrap_or_default())
+        ));
+        self.unseen.push(user);
+    }
 }
 
 /// The part of the sorted holders that has this socket.
