@@ -73,21 +73,27 @@ fn program(snippet: &Snippet) -> Result {
     snippet.alike(Sockets::Ours, || Ok(Program::new(&program)))
 }
 
-/// A program may have functions that run before the constructors of all libraries, of the C library too, which has not
-/// found the environment then. Such a socket may be left alone, but not at the cost of those that come after it.
+/// A program may have functions, and one library, that run before the constructors of all others, of the C library too,
+/// which has not found the environment then. Such a socket may be left alone, but not at the cost of those that come after
+/// it.
 fn socket_before_every_constructor() -> Result {
     let snippet = Snippet { hook: "socket", compiler: "cc" };
-    let program = snippet.compile(&["-DPROGRAM", "-DPREINIT"])?;
-    let without = transcript(Program::new(&program).run()?);
-    for way in every_way() {
-        let mut with = transcript(Program::new(&program).preload(way).run()?);
-        same(&without, &with, Sockets::SomeOurs)?;
-        // The two of the first line.
-        with.keepalive.drain(..2);
-        same(&without, &with, Sockets::Ours)?;
-    }
+    let first = snippet.compile(&["-shared", "-fPIC", "-Wl,-z,initfirst"])?;
     let disabled = Preload::With(&[("KA_DISABLE", "1"), ("KA_LOG", "stderr")]);
-    alike(&[disabled], Sockets::Unseen, || Ok(Program::new(&program)))?;
+    for program in [
+        snippet.compile(&["-DPROGRAM", "-DPREINIT"])?,
+        snippet.compile(&["-DHOST_OF_LIBRARY", "-Wl,--no-as-needed", text(&first)?])?,
+    ] {
+        let without = transcript(Program::new(&program).run()?);
+        for way in every_way() {
+            let mut with = transcript(Program::new(&program).preload(way).run()?);
+            same(&without, &with, Sockets::SomeOurs)?;
+            // The two of the first line.
+            with.keepalive.drain(..2);
+            same(&without, &with, Sockets::Ours)?;
+        }
+        alike(&[disabled], Sockets::Unseen, || Ok(Program::new(&program)))?;
+    }
     Ok(())
 }
 
