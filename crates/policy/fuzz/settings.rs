@@ -96,6 +96,8 @@ struct Fake {
     values: [u32; 4],
     namespace: Defaults,
     known: Option<Defaults>,
+    /// The namespace cannot be asked.
+    short: bool,
     sets: usize,
     refuses: Refuses,
 }
@@ -140,6 +142,9 @@ impl Socket for Fake {
     }
 
     fn read_defaults(&mut self) -> Defaults {
+        if self.short {
+            return Defaults::LINUX;
+        }
         *self.known.get_or_insert(self.namespace)
     }
 }
@@ -154,7 +159,8 @@ fn use_on_a_socket(settings: &Settings, [how, field, value, peer]: [u8; 4]) {
         n @ 2..6 => Refuses::One(Field::ALL[usize::from(n) - 2]),
         _ => Refuses::Nothing,
     };
-    let mut socket = Fake { values: namespace.0, namespace, known: None, sets: 0, refuses };
+    let mut socket =
+        Fake { values: namespace.0, namespace, known: None, short: peer & 128 != 0, sets: 0, refuses };
     if how & 1 != 0 && !matches!(socket.refuses, Refuses::Tcp) {
         let outcome = decide::set_up(settings, &mut socket);
         assert_eq!(matches!(outcome, Outcome::Written(_)), !matches!(socket.refuses, Refuses::All));

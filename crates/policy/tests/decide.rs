@@ -18,6 +18,8 @@ struct Fake {
     kind: Kind,
     namespace: Defaults,
     known: Option<Defaults>,
+    /// There is no descriptor left by which the namespace could be asked.
+    short: bool,
     /// The calls that were made, by what is between the host and the kernel.
     calls: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Fake {
             kind,
             namespace: Defaults::LINUX,
             known: None,
+            short: false,
             calls: Vec::new(),
         }
     }
@@ -111,6 +114,9 @@ impl Socket for Fake {
     fn read_defaults(&mut self) -> Defaults {
         if self.known.is_none() {
             self.calls.push("read defaults".to_owned());
+            if self.short {
+                return Defaults::LINUX;
+            }
             self.known = Some(self.namespace);
         }
         self.namespace
@@ -343,6 +349,50 @@ fn namespaces() {
             check(&settings(entries), &mut socket, HERE);
             assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
         }
+    }
+}
+
+/// As long as the namespace cannot be asked, Linux's own values are taken for its, so one that is neither those nor ours is
+/// the program's. Nothing is asked for ever, and once it can be asked all is well.
+#[test]
+fn a_namespace_that_cannot_be_asked() {
+    let here = PerField([300, 20, 3, 0]);
+    for (entries, sets, short, shows, later) in [
+        (&[][..], &[][..], Outcome::LeftAlone(Why::ProgramsOwn), "off 300/20/3", "on 60/15/9"),
+        (&[], &[("idle", 20)], Outcome::LeftAlone(Why::ProgramsOwn), "off 20/20/3", "off 20/20/3"),
+        (&[], &[("idle", 60)], Outcome::LeftAlone(Why::AlreadySet), "off 60/20/3", "off 60/20/3"),
+        (
+            &["KA_IDLE=300"],
+            &[("interval", 75)],
+            Outcome::LeftAlone(Why::AlreadySet),
+            "off 300/75/3",
+            "off 300/75/3",
+        ),
+    ] {
+        let mut socket = Fake { namespace: here, short: true, ..Fake::new(Kind::Tcp) }.program(sets);
+        let settings = settings(entries);
+        assert_eq!(check(&settings, &mut socket, HERE), short, "{entries:?} {sets:?}");
+        assert_eq!(socket.shows(), shows, "{entries:?} {sets:?}");
+        assert!(
+            socket.calls.iter().filter(|call| *call == "read defaults").count() <= 1,
+            "{:?}",
+            socket.calls
+        );
+        socket.short = false;
+        check(&settings, &mut socket, HERE);
+        assert_eq!(socket.shows(), later, "{entries:?} {sets:?}");
+    }
+    // With force it does not matter whose they are, and with rules what is not known is left.
+    for (entries, shows) in [
+        (&["KA_FORCE=1"][..], "on 60/15/9"),
+        (&["KA_RULES=* idle=5", "KA_FORCE=1"], "on 5/5/9"),
+        (&["KA_RULES=* idle=5"], "off 300/20/3"),
+        (&["KA_RULES=* off"], "off 300/20/3"),
+        (&["KA_IDLE=system", "KA_INTERVAL=9"], "off 300/20/3"),
+    ] {
+        let mut socket = Fake { namespace: here, short: true, ..Fake::new(Kind::Tcp) };
+        check(&settings(entries), &mut socket, HERE);
+        assert_eq!(socket.shows(), shows, "{entries:?}");
     }
 }
 
