@@ -5,7 +5,7 @@ use core::mem::{MaybeUninit, size_of};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
-use kashim_policy::decide::{Errno, Opt, Socket};
+use kashim_policy::decide::{self, Errno, Opt, Socket};
 use kashim_policy::values::{Defaults, Field, PerField};
 use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 
@@ -58,7 +58,7 @@ impl Socket for Fd {
             }
             // SAFETY: the descriptor is ours. Not `close`, which is a cancellation point.
             unsafe { libc::syscall(libc::SYS_close, fd) };
-        } else if matches!(errno::last(), libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
+        } else if decide::is_shortage(errno::last()) {
             return defaults;
         }
         NAMESPACE.put(&defaults);

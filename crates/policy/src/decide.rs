@@ -96,6 +96,11 @@ pub fn has_begun(result: i32, errno: Errno) -> bool {
     result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR))
 }
 
+/// Whether the system was only short of something when it made no socket, so that asking later may help.
+pub fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+}
+
 /// A new TCP socket, made by `socket`: set everything.
 pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
     let mut write = Write::new(socket);
