@@ -6,6 +6,7 @@
 mod cells;
 mod check;
 mod cli;
+mod environment;
 mod error;
 mod escape;
 mod exit;
