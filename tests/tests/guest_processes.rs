@@ -5,9 +5,8 @@ mod guest;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use guest::{LOGGED, Sockets, alike, alike_by, compile, crowded, every_way, finish, long, ours};
+use guest::{LOGGED, Sockets, alike, alike_by, compile, crowded, every_way, long, ours, run_patiently};
 use kashim_tests::{
     Keepalive, Need, Output, Preload, Program, Result, Scratch, both_with, each, run, trial, until,
 };
@@ -171,7 +170,7 @@ fn many_sockets(number: u32, ways: &[Preload]) -> Result {
     let ways: Vec<_> = ways.iter().copied().filter(|&way| way != LOGGED).collect();
     for transcript in alike_by(&ways, Sockets::Ours, |way| {
         let program = Program::new(&program).args(["many", &number.to_string()]).preload(way);
-        finish(program.start()?, Duration::from_secs(600))
+        run_patiently(program)
     })? {
         if !transcript.text.ends_with("\n0 descriptors more, 0 KiB more\n") {
             return Err(transcript.all.into());

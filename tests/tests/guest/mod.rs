@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kashim_tests::{
-    Output, Preload, Program, Result, Running, Scratch, library, target_dir, until_within, workspace,
-};
+use kashim_tests::{Output, Preload, Program, Result, Scratch, library, target_dir, until_within, workspace};
 
 /// A file in `tests/fixtures/guest`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -164,8 +162,10 @@ pub fn same(without: &Transcript, with: &Transcript, sockets: Sockets) -> Result
     Err(format!("without the library:\n{}with it:\n{}", shown(without), shown(with)).into())
 }
 
-/// Waits for the end of a program that may take longer than others.
-pub fn finish(mut program: Running, patience: Duration) -> Result<Output> {
+/// Runs a program to its end that may take longer than others, above all in its long form.
+pub fn run_patiently(program: Program) -> Result<Output> {
+    let patience = Duration::from_secs(if long() { 3600 } else { 120 });
+    let mut program = program.start()?;
     until_within(patience, "the program to end", || Ok(program.wait().ok()))?;
     program.output()
 }
