@@ -116,6 +116,10 @@ fn bad_rules() {
         ("10.0.0 off", HostName),
         ("10.0.0.256 off", HostName),
         ("010.0.0.1 off", HostName),
+        // Everything is not a network, nor is nothing.
+        ("*/8 off", HostName),
+        ("/8 off", HostName),
+        ("/8:22 off", HostName),
         ("10.0.0.1/33 off", Prefix),
         ("10.0.0.1/ off", Prefix),
         ("10.0.0.1/-1 off", Prefix),
