@@ -25,6 +25,8 @@ impl Socket for Fd {
         if result == 0 { Ok(value as u32) } else { Err(errno::last()) }
     }
 
+    // Where the option is a constant, level and name are then too: half of what a hook costs beside the system calls.
+    #[inline(always)]
     fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno> {
         let (level, name) = level_and_name(opt);
         let value = value as c_int;
@@ -138,19 +140,6 @@ pub unsafe fn internet(address: *const sockaddr, length: socklen_t) -> Option<(I
         }
         _ => None,
     }
-}
-
-/// Whether a socket address of this length is an internet one. Costs less than [`internet`].
-///
-/// # Safety
-/// So many bytes are readable.
-pub unsafe fn is_internet(address: *const sockaddr, length: socklen_t) -> bool {
-    if address.is_null() || (length as usize) < size_of::<libc::sa_family_t>() {
-        return false;
-    }
-    // SAFETY: the family is at the beginning.
-    let family = unsafe { (&raw const (*address).sa_family).read_unaligned() };
-    matches!(c_int::from(family), AF_INET | AF_INET6)
 }
 
 impl Fd {

@@ -31,17 +31,9 @@ pub fn made(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol
 #[inline]
 pub unsafe fn connected(settings: &Settings, fd: c_int, address: *const sockaddr, length: socklen_t) {
     // SAFETY: as above.
-    if !unsafe { kernel::is_internet(address, length) } {
-        return;
-    }
-    // SAFETY: as above.
-    let peer = || unsafe { kernel::internet(address, length) };
-    let outcome = decide::check(settings, &mut Fd(fd), &mut |_| {
-        let (peer, port) = peer()?;
-        Some(Service { peer, port })
-    });
-    let logged = if report::is_logging() { peer() } else { None };
-    report::outcome("connect", fd, logged, &outcome);
+    let Some((peer, port)) = (unsafe { kernel::internet(address, length) }) else { return };
+    let outcome = decide::check(settings, &mut Fd(fd), &mut |_| Some(Service { peer, port }));
+    report::outcome("connect", fd, Some((peer, port)), &outcome);
 }
 
 /// `accept` or `accept4` has returned `fd`. The address that it may have filled in is not looked at: the program says

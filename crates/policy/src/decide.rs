@@ -139,13 +139,17 @@ pub fn check<S: Socket>(
     service: &mut dyn FnMut(&mut S) -> Option<Service>,
 ) -> Outcome {
     let ours = Ours::of(settings, socket);
-    let marker = ours.plain(socket).marker(&known(socket));
+    let target = ours.plain(socket);
+    let marker = target.marker(&known(socket));
     if marker.is_none() && settings.rules.is_empty() {
         return Outcome::LeftAlone(Why::NoMarker);
     }
     // The first look tells whether it is TCP, and is all that most sockets need.
     let first = marker.unwrap_or(Field::Idle);
     let Ok(value) = socket.get(Opt::Value(first)) else { return Outcome::LeftAlone(Why::NotTcp) };
+    if marker.is_some() && settings.rules.is_empty() && target.is(first, value) {
+        return Outcome::LeftAlone(Why::AlreadySet);
+    }
     let service = if settings.rules.is_empty() { None } else { service(socket) };
     match service.and_then(|s| settings.rules.find(&s)).map(|rule| &rule.action) {
         None => ours.fill_in(socket, (first, value)),
@@ -340,6 +344,7 @@ impl<'a, S: Socket> Write<'a, S> {
         Ok(())
     }
 
+    #[inline(always)]
     fn field(&mut self, field: Field, value: u32) {
         match self.socket.set(Opt::Value(field), value) {
             Ok(()) => {
