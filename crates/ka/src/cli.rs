@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, explain, probe, set, status};
+use crate::{check, explain, generate, probe, set, status};
 
 /// See, change and measure the TCP keepalives of running programs
 #[derive(Debug, Parser)]
@@ -26,4 +26,7 @@ pub enum Command {
     Check(check::args::CheckArgs),
     /// Say what keepalive values mean
     Explain(explain::args::ExplainArgs),
+    /// Write manual pages and completions
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }

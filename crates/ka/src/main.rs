@@ -11,6 +11,7 @@ mod error;
 mod escape;
 mod exit;
 mod explain;
+mod generate;
 mod middlebox;
 mod namespaces;
 mod parallel;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<Exit, Error> {
         Command::Probe(args) => probe::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Generate(args) => generate::run(args),
     }
 }
 

@@ -36,8 +36,19 @@ treats another port differently.
 Exit status: 0 if the path was measured (a limit, or none up to --max), 3 if something else ended the connections or \
 the host cannot be reached, 2 for a bad command line.
 
-JSON, version 1: finding (\"dropped\", \"reset\": the path forgets a connection between alive and gone, and how the next \
-packet is answered; \"never\": no limit up to max; \"closed\", \"reset-in-silence\": ended by itself after gone seconds; \
-\"no-probes\", \"never-silent\", \"unknown\", \"unreachable\", \"refused\"), alive and gone (seconds or null), steady, \
-proxy, interrupted, set (idle, interval, verdict, default_does, preset; or null), suspects (names as for --for), failed_connections, \
-and observations (pass, planned, at_least, at_most in seconds, outcome).";
+JSON, version 1; times are seconds, null where there is nothing to say:
+
+  finding      dropped, reset: forgotten between alive and gone, and what
+                 becomes of the next packet
+               never: no limit up to max
+               closed, reset-in-silence: ended by itself after gone
+               no-probes, never-silent, unknown, unreachable, refused:
+                 not measured
+  alive, gone  the longest silence outlived, the shortest that was not
+  steady       whether none outlived a longer silence than gone
+  proxy        whether something answers where nothing listens
+  interrupted  whether a signal ended it
+  set          idle, interval, verdict, default_does, preset: for alive
+  suspects     names of middleboxes that forget between alive and gone
+  observations of each: pass, planned, at_least, at_most, outcome
+  host, address, port, max, connections, failed_connections";
