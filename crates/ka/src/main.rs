@@ -1,8 +1,5 @@
 //! `ka` shows, changes and measures the TCP keepalives of running programs.
 
-// What the subcommands share is there before all of them are.
-#![allow(dead_code)]
-
 mod cells;
 mod check;
 mod cli;

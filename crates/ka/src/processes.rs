@@ -146,9 +146,9 @@ pub fn credentials(pid: &str) -> Option<Credentials> {
     })
 }
 
-/// Who owns the files in /proc/PID: root, in place of the effective user, if the process does not want to be looked at.
+/// Who owns what is private in /proc/PID: root, in place of the effective user, if the process is not dumpable (proc(5)).
 pub fn owner(pid: i32) -> Option<u32> {
-    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+    Some(fs::metadata(format!("/proc/{pid}/fd")).ok()?.uid())
 }
 
 #[cfg(test)]

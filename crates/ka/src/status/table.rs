@@ -38,7 +38,7 @@ enum Column {
 const COLUMNS: usize = Column::Note as usize + 1;
 
 /// What goes first where the terminal is too narrow.
-const LEAST_IMPORTANT: [(Column, &str); 9] = [
+const LEAST_IMPORTANT: [(Column, &str); 11] = [
     (Column::Namespace, "netns"),
     (Column::Heard, "heard"),
     (Column::Kashim, "kashim"),
@@ -48,6 +48,8 @@ const LEAST_IMPORTANT: [(Column, &str); 9] = [
     (Column::UserTimeout, "user-tmo"),
     (Column::Next, "next"),
     (Column::Local, "local"),
+    (Column::Values, "values"),
+    (Column::Keepalive, "keepalive"),
 ];
 
 /// Columns that may be cut, and to what width.

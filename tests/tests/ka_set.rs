@@ -1,0 +1,339 @@
+//! `ka set`: what the kernel has for the sockets of a running program afterwards, and that nothing else was touched.
+
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use kashim_tests::lab::{Namespace, ip};
+use kashim_tests::servers::Redis;
+use kashim_tests::{Keepalive, Need, Preload, Program, Result, Scratch, ka, program_file, run, trial, until};
+
+mod ka_helpers;
+use ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, filtered, run_ka, users};
+
+fn main() -> ExitCode {
+    use Need::{Program as Prog, Root};
+    let python = [Prog("python3")];
+    let root = [Root, Prog("python3")];
+    let lab = [Root, Prog("python3"), Prog("ip")];
+    run(vec![
+        trial("all_sockets", &python, all_sockets),
+        trial("one_descriptor", &python, one_descriptor),
+        trial("peers", &python, peers),
+        trial("off", &python, off),
+        trial("for_a_middlebox", &python, for_a_middlebox),
+        trial("user_timeout", &python, user_timeout),
+        trial("the_systems_values", &lab, the_systems_values),
+        trial("dry_run", &python, dry_run),
+        trial("hazards_are_named", &python, hazards_are_named),
+        trial("redis_and_its_later_clients", &[Prog("redis-server")], redis_and_its_later_clients),
+        trial("neither_stopped_nor_traced", &[Prog("python3"), Prog("strace")], neither_stopped_nor_traced),
+        trial("only_tcp", &python, only_tcp),
+        trial("follow", &python, follow),
+        trial("follow_until_there_is_a_peer", &python, follow_until_there_is_a_peer),
+        trial("sockets_that_come_and_go", &python, sockets_that_come_and_go),
+        trial("a_number_that_is_given_away", &[&root[..], &[Prog("unshare")]].concat(), given_away),
+        trial("another_users_process", &root, another_users_process),
+        trial("not_dumpable", &root, not_dumpable),
+        trial("a_containers_profile", &python, a_containers_profile),
+        trial("bad_arguments", &[], bad_arguments),
+    ])
+}
+
+fn expect(holder: &Holder, fd: i32, want: Keepalive) -> Result {
+    let found = holder.socket(fd)?.keepalive;
+    if found == want { Ok(()) } else { Err(format!("descriptor {fd}: {found:?} instead of {want:?}").into()) }
+}
+
+/// `ka set` for a holder, which must succeed.
+fn set(holder: &Holder, arguments: &[&str]) -> Result<String> {
+    let pid = holder.pid().to_string();
+    let output = run_ka(&[&["set", &pid], arguments].concat())?;
+    expect_status(&output, 0)?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr))
+}
+
+fn all_sockets() -> Result {
+    for user in users() {
+        let mut holder = Holder::start_as(|program| program.user(user))?;
+        let pairs = [holder.pair("4")?, holder.pair("6")?];
+        let unconnected: i32 = holder.tell("socket")?[0].parse()?;
+        let pid = holder.pid().to_string();
+        let arguments = ["set", &pid, "--idle", "77", "--interval", "11", "--count", "5"];
+        let output = command(&arguments)?.user(user)?.run()?;
+        expect_status(&output, 0)?;
+        for fd in pairs.concat().into_iter().chain([unconnected]) {
+            expect(&holder, fd, Keepalive::new(77, 11, 5))?;
+        }
+        let text = String::from_utf8(output.stdout)?;
+        expect_in(&text, "off 7200/75/9, now on 77/11/5")?;
+        expect_in(&text, "7 changed, 0 as wanted before")?;
+        // A second time there is nothing to do.
+        let output = command(&arguments)?.user(user)?.run()?;
+        expect_in(&String::from_utf8(output.stdout)?, "0 changed, 7 as wanted before")?;
+    }
+    Ok(())
+}
+
+fn one_descriptor() -> Result {
+    let mut holder = Holder::start()?;
+    let [listener, client, server] = holder.pair("4")?;
+    set(&holder, &["--fd", &client.to_string(), "--idle", "77"])?;
+    expect(&holder, client, Keepalive { idle: 77, ..Keepalive::switched_on() })?;
+    expect(&holder, listener, Keepalive::untouched())?;
+    expect(&holder, server, Keepalive::untouched())?;
+    let pid = holder.pid().to_string();
+    let output = run_ka(&["set", &pid, "--fd", "999", "--off"])?;
+    expect_status(&output, 1)?;
+    expect_in(&output.stderr, "no TCP socket of the process is meant")
+}
+
+fn peers() -> Result {
+    let mut holder = Holder::start()?;
+    let [four_listener, four, _] = holder.pair("4")?;
+    let [_, six, _] = holder.pair("6")?;
+    set(&holder, &["--peer", "[::]/0", "--idle", "66"])?;
+    set(&holder, &["--peer", &format!("127.0.0.0/8:{}", holder.socket(four)?.peer_port()), "--idle", "44"])?;
+    expect(&holder, six, Keepalive { idle: 66, ..Keepalive::switched_on() })?;
+    expect(&holder, four, Keepalive { idle: 44, ..Keepalive::switched_on() })?;
+    expect(&holder, four_listener, Keepalive::untouched())
+}
+
+fn off() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    holder.tell(&format!("set {client} 77 11 5"))?;
+    set(&holder, &["--off"])?;
+    expect(&holder, client, Keepalive { on: false, ..Keepalive::new(77, 11, 5) })
+}
+
+fn for_a_middlebox() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    set(&holder, &["--for", "aws", "--count", "4"])?;
+    expect(&holder, client, Keepalive::new(120, 20, 4))?;
+    let pid = holder.pid().to_string();
+    expect_status(&run_ka(&["status", &pid, "--for", "aws"])?, 0)
+}
+
+fn user_timeout() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    let touched = |user_timeout| Keepalive { user_timeout, ..Keepalive::untouched() };
+    // By itself it leaves keepalive as it is.
+    for (value, ms) in [("30", 30_000), ("2m", 120_000), ("off", 0)] {
+        set(&holder, &["--user-timeout", value])?;
+        expect(&holder, client, touched(ms))?;
+    }
+    set(&holder, &["--idle", "60", "--interval", "15", "--count", "9", "--user-timeout", "auto"])?;
+    expect(&holder, client, Keepalive { user_timeout: 195_000, ..Keepalive::new(60, 15, 9) })
+}
+
+fn the_systems_values() -> Result {
+    let namespace = Namespace::new()?;
+    ip(&namespace, &["link set lo up"])?;
+    namespace.enter(|| Ok(std::fs::write("/proc/sys/net/ipv4/tcp_keepalive_time", "4321")?))?;
+    let mut holder = Holder::start_as(|program| Ok(program.within(&namespace)))?;
+    let [_, client, _] = holder.pair("4")?;
+    holder.tell(&format!("set {client} 60 15 9"))?;
+    set(&holder, &["--idle", "system", "--fd", &client.to_string()])?;
+    expect(&holder, client, Keepalive::new(4321, 15, 9))
+}
+
+fn dry_run() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    let text = set(&holder, &["--for", "aws", "--dry-run"])?;
+    expect_in(&text, "off 7200/75/9, would be on 120/20/9")?;
+    expect_in(&text, "3 would be changed")?;
+    expect(&holder, client, Keepalive::untouched())
+}
+
+fn hazards_are_named() -> Result {
+    let mut holder = Holder::start()?;
+    holder.pair("4")?;
+    let text = set(&holder, &["--idle", "5", "--count", "1"])?;
+    expect_in(&text, "ka: warning: count 1: one lost probe ends a healthy connection")?;
+    expect_in(&text, "ka: warning: interval 75 above idle 5")?;
+    if text.matches("warning").count() == 2 { Ok(()) } else { Err(format!("not once each:\n{text}").into()) }
+}
+
+/// A server that sets its own values on each connection keeps on doing so; its listener is ours.
+fn redis_and_its_later_clients() -> Result {
+    let redis = Redis::start(Preload::No)?;
+    let _before = TcpStream::connect(("127.0.0.1", redis.port))?;
+    let of_clients = || {
+        let sockets = redis.server.sockets();
+        sockets.into_iter().filter(|s| !s.listening).map(|s| s.keepalive).collect::<Vec<_>>()
+    };
+    let own = Keepalive::new(300, 100, 3);
+    until("the first client", || Ok((of_clients() == [own]).then_some(())))?;
+    let pid = redis.server.pid().to_string();
+    let mut follower = command(&["set", &pid, "--for", "azure", "--follow"])?.start()?;
+    let ours = Keepalive::new(90, 15, 9);
+    follower.until("the first client's new values", |_| Ok((of_clients() == [ours]).then_some(())))?;
+    let _after = TcpStream::connect(("127.0.0.1", redis.port))?;
+    follower.until("the second client's", |_| Ok((of_clients() == [ours, ours]).then_some(())))?;
+    drop(redis);
+    let output = follower.output()?;
+    expect_status(&output, 0)?;
+    expect_in(&String::from_utf8(output.stdout)?, "1 opened later, each set at most")
+}
+
+fn neither_stopped_nor_traced() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    let trace = Scratch::new()?;
+    let calls =
+        "trace=ptrace,kill,tkill,tgkill,pidfd_send_signal,process_vm_readv,process_vm_writev,setsockopt";
+    Program::new("strace")
+        .args(["-f", "-e", calls, "-o"])
+        .arg(trace.join("calls"))
+        .arg(ka()?)
+        .args(["set", &holder.pid().to_string(), "--idle", "77"])
+        .succeed()?;
+    expect(&holder, client, Keepalive { idle: 77, ..Keepalive::switched_on() })?;
+    let calls = std::fs::read_to_string(trace.join("calls"))?;
+    let other: Vec<_> =
+        calls.lines().filter(|line| line.contains('(') && !line.contains("setsockopt(")).collect();
+    // Two for each of three sockets.
+    if other.is_empty() && calls.matches("setsockopt(").count() == 6 { Ok(()) } else { Err(calls.into()) }
+}
+
+fn only_tcp() -> Result {
+    let mut holder = Holder::start()?;
+    let other: i32 = holder.tell("other")?[0].parse()?;
+    holder.pair("4")?;
+    let text = set(&holder, &["--idle", "77"])?;
+    expect_in(&text, "3 changed")?;
+    if text.contains(&format!("fd {other},")) { Err(text.into()) } else { Ok(()) }
+}
+
+fn follow() -> Result {
+    let mut holder = Holder::start()?;
+    let [first, ..] = holder.pair("4")?;
+    let pid = holder.pid().to_string();
+    let mut follower = command(&["set", &pid, "--idle", "77", "--interval", "11", "--follow"])?.start()?;
+    let ours = Keepalive::new(77, 11, 9);
+    follower.until("the first socket", |_| Ok((holder.socket(first)?.keepalive == ours).then_some(())))?;
+    let mut latest = Duration::ZERO;
+    for _ in 0..5 {
+        let opened = Instant::now();
+        let fds = holder.pair("4")?;
+        follower.until("the new sockets", |_| {
+            let sockets = holder.sockets();
+            let of = |fd| sockets.iter().find(|s| s.fd == fd).map(|s| s.keepalive);
+            Ok(fds.iter().all(|&fd| of(fd) == Some(ours)).then_some(()))
+        })?;
+        latest = latest.max(opened.elapsed());
+        for fd in fds {
+            holder.tell(&format!("close {fd}"))?;
+        }
+    }
+    eprintln!(
+        "follow: every new socket was set within {} ms, the test's own time included",
+        latest.as_millis()
+    );
+    holder.end();
+    let output = follower.output()?;
+    expect_status(&output, 0)?;
+    let text = String::from_utf8(output.stdout)?;
+    expect_in(&text, "15 opened later, each set at most ")?;
+    expect_in(&text, " ms after it was opened)")
+}
+
+/// A socket is seen before it is connected, and meant only once it is.
+fn follow_until_there_is_a_peer() -> Result {
+    let mut holder = Holder::start()?;
+    let [listener, ..] = holder.pair("4")?;
+    let port = holder.socket(listener)?.local_port().to_string();
+    let pid = holder.pid().to_string();
+    let match_ = format!(":{port}");
+    let mut follower = command(&["set", &pid, "--peer", &match_, "--idle", "77", "--follow"])?.start()?;
+    follower.wait_for_output("now on 77")?;
+    let late: i32 = holder.tell("socket")?[0].parse()?;
+    // Long enough to be seen a few times.
+    std::thread::sleep(Duration::from_millis(100));
+    expect(&holder, late, Keepalive::untouched())?;
+    holder.tell(&format!("connect {late} {port}"))?;
+    follower.until("the socket", |_| Ok((holder.socket(late)?.keepalive.idle == 77).then_some(())))
+}
+
+/// No error, whatever happens to the sockets meanwhile.
+fn sockets_that_come_and_go() -> Result {
+    let churn = "import socket, threading\n\
+                 l = socket.create_server(('127.0.0.1', 0), backlog=100)\n\
+                 def churn():\n while True:\n  s = socket.create_connection(l.getsockname())\n  \
+                 u = socket.socket(type=socket.SOCK_DGRAM); a = l.accept()[0]; s.close(); u.close(); a.close()\n\
+                 for _ in range(3): threading.Thread(target=churn, daemon=True).start()\n\
+                 print('ready', flush=True); threading.Event().wait()";
+    let mut program = Program::new("python3").args(["-c", churn]).start()?;
+    program.wait_for_output("ready")?;
+    let pid = program.pid().to_string();
+    for _ in 0..50 {
+        let output = run_ka(&["set", &pid, "--idle", "77"])?;
+        expect_status(&output, 0)?;
+        expect_status(&run_ka(&["status", &pid, "--json"])?, 0)?;
+    }
+    Ok(())
+}
+
+fn given_away() -> Result {
+    let output = Program::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child", "python3"])
+        .arg(program_file("pid_reuse.py"))
+        .arg(ka()?)
+        .succeed()?;
+    let text = String::from_utf8(output)?;
+    expect_in(&text, "idle 7200 status 0")
+}
+
+fn another_users_process() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    let output = as_nobody(&["set", &holder.pid().to_string(), "--idle", "77"])?;
+    expect_status(&output, 1)?;
+    expect_in(&output.stderr, "it belongs to user 0, and you are user")?;
+    expect_in(&output.stderr, "run ka as that user, or as root")?;
+    expect(&holder, client, Keepalive::untouched())
+}
+
+fn not_dumpable() -> Result {
+    let mut holder = Holder::start_as(|program| program.user("nobody"))?;
+    let [_, client, _] = holder.pair("4")?;
+    holder.tell("dumpable 0")?;
+    let pid = holder.pid().to_string();
+    let output = as_nobody(&["set", &pid, "--idle", "77"])?;
+    expect_status(&output, 1)?;
+    expect_in(&output.stderr, "the process is not dumpable")?;
+    expect(&holder, client, Keepalive::untouched())?;
+    expect_status(&run_ka(&["set", &pid, "--idle", "77"])?, 0)
+}
+
+fn a_containers_profile() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, _] = holder.pair("4")?;
+    let output = filtered(&["set", &holder.pid().to_string(), "--idle", "77"])?;
+    expect_status(&output, 1)?;
+    expect_in(&output.stderr, "forbids pidfd_getfd")?;
+    expect(&holder, client, Keepalive::untouched())
+}
+
+fn bad_arguments() -> Result {
+    for (arguments, status, complaint) in [
+        (&["set", "1"][..], 2, "required arguments were not provided"),
+        (&["set", "1", "--off", "--idle", "5"], 2, "cannot be used with"),
+        (&["set", "1", "--idle", "5 m"], 2, "has a blank inside"),
+        (&["set", "1", "--count", "128"], 2, "too large; accepted: 1 to 127 or system"),
+        (&["set", "1", "--for", "asw"], 2, "known are"),
+        (&["set", "1", "--off", "--peer", "db.example.com"], 2, "host names are not looked up"),
+        (&["set", "1", "--off", "--dry-run", "--follow"], 2, "cannot be used with"),
+        (&["set", "4194305", "--off"], 125, "no such process"),
+        (&["set", "no-such-program-here", "--off"], 125, "no process has this name"),
+    ] {
+        let output = run_ka(arguments)?;
+        expect_status(&output, status)?;
+        expect_in(&output.stderr, complaint)?;
+    }
+    Ok(())
+}
