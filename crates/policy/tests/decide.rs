@@ -602,6 +602,14 @@ fn which_connects_have_begun() {
     }
 }
 
+#[test]
+fn which_failures_may_pass() {
+    let short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    for errno in -200..200 {
+        assert_eq!(decide::is_shortage(errno), short.contains(&errno), "{errno}");
+    }
+}
+
 /// By a table as socket(2) has it; the kernel itself is asked elsewhere.
 #[test]
 fn which_sockets_are_tcp() {
