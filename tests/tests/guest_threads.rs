@@ -32,8 +32,8 @@ fn main() -> ExitCode {
             trial("long_many_threads_in_every_way", &[CC], || {
                 many_threads(&[Preload::FORCED, LOGGED_TO_FILE, crowded()], 10_000)
             }),
-            trial("long_handler_in_malloc", &[CC], || handler("malloc", 20_000)),
-            trial("long_handler_in_hooks", &[CC], || handler("hooks", 20_000)),
+            trial("long_handler_in_malloc", &[CC], || handler("malloc", 5_000)),
+            trial("long_handler_in_hooks", &[CC], || handler("hooks", 5_000)),
         ]);
     }
     run(trials)
