@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use kashim_tests::lab::{Firewall, Lab};
 use kashim_tests::{
     Need, Output, Preload, Program, Result, Running, Trial, each, free_port, ka, run_at_once, trial,
+    workspace,
 };
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 fn outside() -> Vec<Trial> {
     vec![
         trial("no_limit", &[], no_limit),
+        trial("the_json_is_described", &[], the_json_is_described),
         trial("no_limit_as_a_user", &[Need::Root], || no_limit_by(|ka| ka.user("nobody"))),
         trial("ipv6", &[], ipv6),
         trial("refused", &[], refused),
@@ -185,12 +187,12 @@ fn bracket(firewall: Firewall, timeout: u64) -> Result {
     each(&outputs, |output| {
         let document = json(output)?;
         expect(&document, &[("finding", how.into()), ("steady", true.into()), ("proxy", false.into())])?;
-        let (alive, gone) = (number(&document, "alive")?, number(&document, "gone")?);
+        let (alive, gone) = (number(&document, "alive_s")?, number(&document, "gone_s")?);
         if !(alive <= truth && truth <= gone) || gone - alive > 0.2 * truth {
             return Err(format!("{truth} s, but between {alive} s and {gone} s").into());
         }
         // The advice keeps to the formula.
-        let (idle, interval) = (number(&document["set"], "idle")?, number(&document["set"], "interval")?);
+        let (idle, interval) = (number(&document["set"], "idle_s")?, number(&document["set"], "interval_s")?);
         if timeout >= 8 && idle.max(interval) + 2.0 * interval > alive / 2.0 {
             return Err(format!("{idle}/{interval} for {alive} s").into());
         }
@@ -233,8 +235,7 @@ fn a_proxy_that_answers_everything() -> Result {
     lab.router()
         .enter(|| Ok(fs::write("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established", "600")?))?;
     let document = document(probe("10.77.2.2:5000")?.args(["--max", "5"]).within(lab.client()), 0)?;
-    expect(&document, &[("finding", "never".into()), ("proxy", true.into()), ("alive", Value::from(5.0))])
-        .or_else(|error| if document["alive"].as_f64() >= Some(5.0) { Ok(()) } else { Err(error) })
+    expect(&document, &[("finding", "never".into()), ("proxy", true.into()), ("max_s", Value::from(5.0))])
 }
 
 /// A path that lets connections be made, and data through, but not a third packet without any.
@@ -300,8 +301,23 @@ fn no_limit() -> Result {
 fn no_limit_by(who: impl Fn(Program) -> Result<Program>) -> Result {
     let server = Server::start(Temper::Silent)?;
     let document = document(who(probe(&server.target())?.args(["--max", "3", "--connections", "4"]))?, 0)?;
-    expect(&document, &[("finding", "never".into()), ("gone", Value::Null), ("proxy", false.into())])?;
-    if number(&document, "alive")? >= 3.0 { Ok(()) } else { Err(document.to_string().into()) }
+    expect(&document, &[("finding", "never".into()), ("gone_s", Value::Null), ("proxy", false.into())])?;
+    if number(&document, "alive_s")? >= 3.0 { Ok(()) } else { Err(document.to_string().into()) }
+}
+
+/// Every member is in the description.
+fn the_json_is_described() -> Result {
+    let server = Server::start(Temper::Silent)?;
+    let mut document = document(probe(&server.target())?.args(["--max", "3"]), 0)?;
+    let mut members = Vec::new();
+    let parts = [document["set"].take(), document["observations"][0].take(), document];
+    for part in &parts {
+        members.extend(part.as_object().ok_or_else(|| format!("no object: {part}"))?.keys());
+    }
+    let description = fs::read_to_string(workspace().join("docs/ka-probe-json.md"))?;
+    each(&members, |member| {
+        if description.contains(&format!("`{member}`")) { Ok(()) } else { Err("not described".into()) }
+    })
 }
 
 fn ipv6() -> Result {
@@ -322,7 +338,7 @@ fn after_two_seconds(temper: Temper, finding: &str) -> Result {
     let server = Server::start(temper)?;
     let document = document(probe(&server.target())?.args(["--max", "30"]), 3)?;
     expect(&document, &[("finding", finding.into())])?;
-    let gone = number(&document, "gone")?;
+    let gone = number(&document, "gone_s")?;
     if (1.9..3.0).contains(&gone) { Ok(()) } else { Err(document.to_string().into()) }
 }
 
@@ -343,7 +359,7 @@ fn reset_by_the_server() -> Result {
 fn a_server_that_keeps_talking() -> Result {
     let server = Server::start(Temper::TalksEvery(TWO))?;
     let document = document(probe(&server.target())?.args(["--max", "4", "--connections", "4"]), 3)?;
-    expect(&document, &[("finding", "never-silent".into()), ("gone", Value::Null), ("set", Value::Null)])
+    expect(&document, &[("finding", "never-silent".into()), ("gone_s", Value::Null), ("set", Value::Null)])
 }
 
 /// What is known by then is told, and then it ends as programs do that are interrupted.

@@ -15,7 +15,7 @@ pub struct ProbeArgs {
     /// How many connections to have open at once: 2 to 64
     #[arg(long, value_name = "N", default_value = "8")]
     pub connections: String,
-    /// Write one JSON document when it is over
+    /// For programs: everything, as one JSON document when it is over
     #[arg(long)]
     pub json: bool,
 }
@@ -34,21 +34,4 @@ whether a packet from the server would still come through, since only this side 
 treats another port differently.
 
 Exit status: 0 if the path was measured (a limit, or none up to --max), 3 if something else ended the connections or \
-the host cannot be reached, 2 for a bad command line.
-
-JSON, version 1; times are seconds, null where there is nothing to say:
-
-  finding      dropped, reset: forgotten between alive and gone, and what
-                 becomes of the next packet
-               never: no limit up to max
-               closed, reset-in-silence: ended by itself after gone
-               no-probes, never-silent, unknown, unreachable, refused:
-                 not measured
-  alive, gone  the longest silence outlived, the shortest that was not
-  steady       whether none outlived a longer silence than gone
-  proxy        whether something answers where nothing listens
-  interrupted  whether a signal ended it
-  set          idle, interval, verdict, default_does, preset: for alive
-  suspects     names of middleboxes that forget between alive and gone
-  observations of each: pass, planned, at_least, at_most, outcome
-  host, address, port, max, connections, failed_connections";
+the host cannot be reached, 2 for a bad command line.";

@@ -1,4 +1,4 @@
-//! What is said about a measurement, for programs. The fields are documented in the help of `ka probe`.
+//! What is said about a measurement, for programs. Described in docs/ka-probe-json.md.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const VERSION: u32 = 1;
 /// The head, which is there whatever comes of it.
 pub fn head(host: &str, port: u16, max: Duration, connections: usize) -> Value {
     json!({
-        "version": VERSION, "host": host, "port": port, "address": null,
-        "max": seconds(max), "connections": connections,
-        "finding": "unknown", "alive": null, "gone": null, "steady": true, "proxy": false, "interrupted": false,
+        "version": VERSION, "ka": env!("CARGO_PKG_VERSION"), "host": host, "port": port, "address": null,
+        "max_s": down(max), "connections": connections,
+        "finding": "unknown", "alive_s": null, "gone_s": null, "steady": true, "proxy": false, "interrupted": false,
         "set": null, "suspects": [], "failed_connections": 0, "observations": [],
     })
 }
@@ -39,8 +39,8 @@ pub fn observation(pass: u32, seen: &Observation) -> Value {
         Outcome::NeverSilent => "never-silent",
     };
     json!({
-        "pass": pass, "planned": seconds(seen.planned),
-        "at_least": seconds(seen.at_least), "at_most": seconds(seen.at_most), "outcome": outcome,
+        "pass": pass, "planned_s": down(seen.planned),
+        "at_least_s": down(seen.at_least), "at_most_s": up(seen.at_most), "outcome": outcome,
     })
 }
 
@@ -57,14 +57,14 @@ pub fn finding(document: &mut Value, finding: &Finding, proxy: bool, interrupted
         End::Unknown => ("unknown", None),
     };
     document["finding"] = word.into();
-    document["alive"] = finding.alive.map(seconds).into();
-    document["gone"] = gone.map(seconds).into();
+    document["alive_s"] = finding.alive.map(down).into();
+    document["gone_s"] = gone.map(up).into();
     document["steady"] = (!finding.unsteady).into();
     document["proxy"] = proxy.into();
     document["interrupted"] = interrupted.into();
     if let Some(advice) = finding.alive.filter(|_| gives_advice(finding.end)).and_then(for_silence) {
         document["set"] = json!({
-            "idle": advice.idle, "interval": advice.interval,
+            "idle_s": advice.idle, "interval_s": advice.interval,
             "verdict": match advice.verdict {
                 Verdict::Yes => "yes",
                 Verdict::Risky => "risky",
@@ -81,7 +81,12 @@ pub fn finding(document: &mut Value, finding: &Finding, proxy: bool, interrupted
     }
 }
 
-/// To the millisecond.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+/// In seconds to the millisecond, not more than it is.
+fn down(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}
+
+/// The same, not less than it is.
+fn up(duration: Duration) -> f64 {
+    duration.as_micros().div_ceil(1000) as f64 / 1000.0
 }
