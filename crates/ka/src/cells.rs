@@ -54,7 +54,7 @@ impl Cells {
         &self,
         out: &mut impl Write,
         widths: &[usize],
-        paint: impl Fn(usize, usize, &str) -> &'static str,
+        paint: impl Fn(usize, &str) -> &'static str,
     ) -> io::Result<()> {
         let shown: Vec<(usize, usize)> = widths.iter().copied().enumerate().filter(|&(_, w)| w > 0).collect();
         let mut line = String::new();
@@ -63,7 +63,7 @@ impl Cells {
             for &(column, width) in &shown {
                 let whole = self.cell(row * self.columns + column);
                 let cell = whole.get(..width).unwrap_or(whole);
-                let colour = paint(row, column, whole);
+                let colour = paint(column, whole);
                 let reset = if colour.is_empty() { "" } else { "\x1b[0m" };
                 let _ = write!(line, "{colour}{cell}{reset}{:1$}", "", width - cell.len() + 2);
             }
@@ -107,7 +107,7 @@ mod tests {
 
     fn written(cells: &Cells, widths: &[usize]) -> String {
         let mut out = Vec::new();
-        cells.write(&mut out, widths, |_, _, _| "").unwrap();
+        cells.write(&mut out, widths, |_, _| "").unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -267,11 +267,15 @@ fn unlisted(processes: &[Holding], namespaces: &[u64], holders: &[Holder], rows:
 /// By process and descriptor; at the end, what no process has, by address.
 fn sort(report: &mut Report) {
     let holders = std::mem::take(&mut report.holders);
-    report.rows.sort_by_cached_key(|row| {
-        let first = holders.get(row.holders.start).filter(|_| !row.holders.is_empty());
-        let place = first.map_or((usize::MAX, 0), |first| (first.process, first.fd));
-        (place, row.sock.local, row.sock.peer)
-    });
+    let place = |row: &Row| {
+        let first = holders.get(row.holders.clone()).and_then(<[Holder]>::first);
+        first.map_or((usize::MAX, 0), |first| (first.process, first.fd))
+    };
+    report.rows.sort_by_cached_key(place);
+    let held = report.rows.partition_point(|row| !row.holders.is_empty());
+    if let Some(nobodys) = report.rows.get_mut(held..) {
+        nobodys.sort_by_key(|row| (row.sock.local, row.sock.peer));
+    }
     report.holders = holders;
 }
 

@@ -10,6 +10,7 @@ use super::values::Values;
 use super::verdict::{Outlives, outlives};
 use crate::cells::{Cells, fit};
 use crate::escape::escaped;
+use crate::parallel::in_parts;
 use crate::sock_diag::State;
 use crate::terminal::Terminal;
 
@@ -55,27 +56,43 @@ const LEAST_IMPORTANT: [(Column, &str); 11] = [
 /// Columns that may be cut, and to what width.
 const FLEXIBLE: [(usize, usize); 1] = [(Column::Process as usize, 8)];
 
+/// How many rows are made by one thread in a row.
+const PART: usize = 4096;
+
 /// Writes the table, and below it what its notes mean.
 pub fn write(out: &mut impl Write, config: &Config, report: &Report, terminal: Terminal) -> io::Result<()> {
-    let mut table = Table { cells: Cells::new(COLUMNS), used: [false; COLUMNS], notes: Vec::new() };
-    table.heading(config.lifetime);
-    for row in &report.rows {
-        table.row(config, report, row);
+    let notes = notes(report);
+    let mut heading = Part::new(&notes);
+    heading.heading(config.lifetime);
+    let mut rows: Vec<&[Row]> = report.rows.chunks(PART).collect();
+    let parts = in_parts(&mut rows, 1, |rows| {
+        let mut part = Part::new(&notes);
+        rows.iter().copied().flatten().for_each(|row| part.row(config, report, row));
+        part
+    });
+
+    let mut widths = heading.cells.widths();
+    for (column, width) in widths.iter_mut().enumerate() {
+        if !heading.used[column] && !parts.iter().any(|part| part.used[column]) {
+            *width = 0;
+        }
     }
-    let mut widths = table.cells.widths();
-    for (width, _) in widths.iter_mut().zip(table.used).filter(|(_, used)| !used) {
-        *width = 0;
+    for part in &parts {
+        for (width, here) in widths.iter_mut().zip(part.cells.widths()).filter(|(width, _)| **width > 0) {
+            *width = here.max(*width);
+        }
     }
     let order = LEAST_IMPORTANT.map(|(column, _)| column as usize);
     let left_out = terminal.width.map_or_else(Vec::new, |line| fit(&mut widths, line, &FLEXIBLE, &order));
-    table.cells.write(
-        out,
-        &widths,
-        |row, column, cell| {
-            if terminal.colours { colour(row, column, cell) } else { "" }
-        },
-    )?;
-    for (n, values) in (1..).zip(&table.notes) {
+    heading.cells.write(out, &widths, |_, _| if terminal.colours { BOLD } else { "" })?;
+    for part in &parts {
+        part.cells.write(
+            out,
+            &widths,
+            |column, cell| if terminal.colours { colour(column, cell) } else { "" },
+        )?;
+    }
+    for (n, values) in (1..).zip(&notes) {
         if let Some((_, text)) = facts::missing(values) {
             writeln!(out, "[{n}] values unknown: {text}")?;
         }
@@ -88,14 +105,24 @@ pub fn write(out: &mut impl Write, config: &Config, report: &Report, terminal: T
     Ok(())
 }
 
+/// Why values are missing, each reason once. That nobody asked is no news.
+fn notes(report: &Report) -> Vec<Values> {
+    let mut notes = Vec::new();
+    for row in &report.rows {
+        if !matches!(row.values, Values::Known(_) | Values::NotAsked) && !notes.contains(&row.values) {
+            notes.push(row.values);
+        }
+    }
+    notes
+}
+
 const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 
-fn colour(row: usize, column: usize, cell: &str) -> &'static str {
+fn colour(column: usize, cell: &str) -> &'static str {
     match cell.split([',', ' ']).next() {
-        _ if row == 0 => BOLD,
         Some("yes") if column == Column::Outlives as usize => GREEN,
         Some("no") if column == Column::Outlives as usize => RED,
         Some("risky" | "cannot") if column == Column::Outlives as usize => YELLOW,
@@ -103,15 +130,19 @@ fn colour(row: usize, column: usize, cell: &str) -> &'static str {
     }
 }
 
-struct Table {
+/// Some of the rows.
+struct Part<'a> {
     cells: Cells,
     /// Whether a column has anything to show.
     used: [bool; COLUMNS],
-    /// Why values are missing, each reason once.
-    notes: Vec<Values>,
+    notes: &'a [Values],
 }
 
-impl Table {
+impl<'a> Part<'a> {
+    fn new(notes: &'a [Values]) -> Self {
+        Self { cells: Cells::new(COLUMNS), used: [false; COLUMNS], notes }
+    }
+
     fn heading(&mut self, lifetime: Option<Lifetime>) {
         let outlives = match lifetime {
             Some(Lifetime { name: Some(name), .. }) => format!("OUTLIVES {}", name.to_uppercase()),
@@ -235,14 +266,10 @@ impl Table {
 
     /// Why the values are missing, as the number of a note below the table.
     fn note(&mut self, values: &Values) {
-        if matches!(values, Values::Known(_) | Values::NotAsked) {
-            return self.add(Column::Note, format_args!(""));
+        match self.notes.iter().position(|note| note == values) {
+            Some(at) => self.add(Column::Note, format_args!("[{}]", at + 1)),
+            None => self.add(Column::Note, format_args!("")),
         }
-        let at = self.notes.iter().position(|note| note == values).unwrap_or_else(|| {
-            self.notes.push(*values);
-            self.notes.len() - 1
-        });
-        self.add(Column::Note, format_args!("[{}]", at + 1));
     }
 }
 
