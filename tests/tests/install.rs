@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         ("it_works_where_it_was_put", &[Prog("python3")], it_works_where_it_was_put),
         ("a_prefix_that_the_loader_does_not_search", &[], a_prefix_that_the_loader_does_not_search),
         ("manual_pages", &[], manual_pages),
+        ("the_companion_program", &[], the_companion_program),
         ("bad_options", &[], bad_options),
         ("it_builds", &[], it_builds),
         ("without_permission", &[Root], without_permission),
@@ -308,6 +309,22 @@ fn manual_pages(shell: Shell) -> Result {
     assert_eq!(fs::read_to_string(place.join("share/man/man1/ka-run.1"))?, "ka-run.1");
     assert_eq!(fs::read_to_string(place.join("share/man/man7/kashim.7"))?, "kashim.7");
     assert_eq!(files(&place.join("share/man"))?.len(), 2);
+    succeeded(install().arg("--uninstall"))?;
+    assert!(tree(place.path())?.is_empty());
+    Ok(())
+}
+
+/// It is installed where it was built, and is no reason to build it.
+fn the_companion_program(shell: Shell) -> Result {
+    let checkout = own_checkout()?;
+    let place = Scratch::new()?;
+    let install = || shell.run(checkout.join("scripts/install")).arg("--prefix").arg(place.path());
+    checkout.write_program("target/release/ka", "#!/bin/sh\necho ka\n")?;
+    succeeded(install())?;
+    assert_eq!(Program::new(place.join("bin/ka")).succeed()?, b"ka\n");
+    fs::remove_file(checkout.join("target/release/ka"))?;
+    succeeded(install())?;
+    assert!(!place.join("bin/ka").exists());
     succeeded(install().arg("--uninstall"))?;
     assert!(tree(place.path())?.is_empty());
     Ok(())
