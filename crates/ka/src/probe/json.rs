@@ -24,8 +24,11 @@ pub fn head(host: &str, port: u16, max: Duration, connections: usize) -> Value {
 }
 
 /// That there was no connection.
-pub fn failure(document: &mut Value, failure: Failure) {
-    document["finding"] = if failure == Failure::CONNREFUSED { "refused" } else { "unreachable" }.into();
+pub fn failure(document: &mut Value, failure: Failure, interrupted: bool) {
+    document["interrupted"] = interrupted.into();
+    if !interrupted {
+        document["finding"] = if failure == Failure::CONNREFUSED { "refused" } else { "unreachable" }.into();
+    }
 }
 
 /// One observation.

@@ -89,7 +89,7 @@ impl Probe {
             Ok(reached) => reached,
             Err(failure) => {
                 if let Some(document) = &mut self.document {
-                    json::failure(document, failure);
+                    json::failure(document, failure, stop.asked());
                 }
                 return Ok(Exit::CannotTell);
             }
