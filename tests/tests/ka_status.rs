@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use kashim_tests::lab::{Namespace, ip};
 use kashim_tests::{
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         trial("the_library", &python, the_library),
         trial("verdict_and_exit_status", &python, verdict_and_exit_status),
         trial("a_shared_socket_is_one_row", &python, a_shared_socket_is_one_row),
+        trial("more_processes_than_descriptors", &python, more_processes_than_descriptors),
         trial("by_name", &python, by_name),
         trial("hostile_names", &python, hostile_names),
         trial("no_such_process", &[], no_such_process),
@@ -262,6 +263,23 @@ fn a_shared_socket_is_one_row() -> Result {
         return Ok(());
     }
     Err(format!("{row}").into())
+}
+
+fn more_processes_than_descriptors() -> Result {
+    let mut crowd = Program::new("python3")
+        .arg(program_file("crowd.py"))
+        .args(["60", "30"])
+        .stdin(Stdio::piped())
+        .start()?;
+    let pids = crowd.wait_for_output("\n")?;
+    let line = format!("ulimit -n 20; exec {} status --json {}", ka()?.display(), pids.trim());
+    let connections = connections(&Program::new("sh").args(["-c", &line]).run()?)?;
+    let known = connections.iter().filter(|c| c["idle_s"].is_number()).count();
+    // With a listener for each process.
+    if (connections.len(), known) == (90, 90) {
+        return Ok(());
+    }
+    Err(format!("{} connections, {known} with values", connections.len()).into())
 }
 
 fn by_name() -> Result {

@@ -1,5 +1,6 @@
 //! A socket of another process, held here by a copy of the descriptor: the same socket, not another one.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use rustix::fs::fstat;
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, SocketAddrAny, getpeername, getsockname, ipproto, sockopt};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, getrlimit, pidfd_getfd, pidfd_open, setrlimit,
+};
 
 use crate::processes::Descriptor;
 use crate::sock_diag::{self, Sock, State, Timer};
@@ -46,6 +49,41 @@ impl Process {
         let same = fstat(&copy)?.st_ino == u64::from(descriptor.inode);
         same.then_some(copy).ok_or(Errno::BADF)
     }
+}
+
+/// Processes of which sockets are copied, one held open at a time: there can be more of them than we may have descriptors.
+#[derive(Debug, Default)]
+pub struct Processes {
+    last: Option<Process>,
+    refused: BTreeMap<i32, Errno>,
+}
+
+impl Processes {
+    /// The socket behind a descriptor of a process; see [`Process::socket`]. A process that refused once is not asked
+    /// again.
+    pub fn socket(&mut self, pid: i32, descriptor: Descriptor) -> Result<OwnedFd> {
+        if let Some(&error) = self.refused.get(&pid) {
+            return Err(error);
+        }
+        let process = match self.last.take().filter(|last| last.pid == pid) {
+            Some(process) => process,
+            None => Process::open(pid)?,
+        };
+        let socket = process.socket(descriptor);
+        if let Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) = socket {
+            self.refused.insert(pid, error);
+        }
+        self.last = Some(process);
+        socket
+    }
+}
+
+/// Lets us have as many descriptors as we may: one for each process that is held open.
+pub fn allow_many_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it there are fewer.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The keepalive options of a socket.

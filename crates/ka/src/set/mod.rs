@@ -24,7 +24,7 @@ use crate::exit::Exit;
 use crate::namespaces;
 use crate::permission::{Access, Rule};
 use crate::processes;
-use crate::remote::{Options, Process};
+use crate::remote::{Options, Process, allow_many_descriptors};
 use crate::selection::Selector;
 use config::Config;
 use sweep::{Done, Outcome, Sweeper};
@@ -32,6 +32,7 @@ use sweep::{Done, Outcome, Sweeper};
 /// Runs it.
 pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
     let config = Config::try_from(args)?;
+    allow_many_descriptors();
     let mut sweepers = Vec::new();
     for pid in config.selector.find(&processes::all())? {
         if let Some(process) = open(&config.selector, pid)? {

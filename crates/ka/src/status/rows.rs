@@ -16,7 +16,7 @@ use crate::namespaces;
 use crate::parallel::in_parts;
 use crate::permission::{Access, Rule};
 use crate::processes::{self, Descriptor};
-use crate::remote::{self, Process};
+use crate::remote::{self, Processes};
 use crate::selection::Selector;
 use crate::sock_diag::{self, Sock};
 
@@ -233,15 +233,14 @@ fn unlisted(processes: &[Holding], namespaces: &[u64], holders: &[Holder], rows:
     for row in rows.iter() {
         done.get_mut(row.holders.clone()).unwrap_or_default().fill(true);
     }
-    let mut opened: BTreeMap<usize, Option<Process>> = BTreeMap::new();
+    let mut copies = Processes::default();
     let mut lost = 0;
     for (at, holder) in holders.iter().enumerate() {
         let Some(holding) = processes.get(holder.process).filter(|_| done.get(at) == Some(&false)) else {
             continue;
         };
-        let process = opened.entry(holder.process).or_insert_with(|| Process::open(holding.pid).ok());
-        match process.as_ref().map(|process| process.socket(holder.descriptor())) {
-            Some(Ok(socket)) => {
+        match copies.socket(holding.pid, holder.descriptor()) {
+            Ok(socket) => {
                 let holders = held(holders, holder.inode);
                 done.get_mut(holders.clone()).unwrap_or_default().fill(true);
                 let sock = remote::describe(&socket, holder.inode);
@@ -251,14 +250,10 @@ fn unlisted(processes: &[Holding], namespaces: &[u64], holders: &[Holder], rows:
                     holders,
                     values: Values::NotAsked,
                 }));
-                continue;
             }
-            // It holds for all of its sockets.
-            Some(Err(Errno::PERM)) => *process = None,
-            _ => {}
-        }
-        if holding.namespace.is_none_or(|namespace| !namespaces.contains(&namespace)) {
-            lost += 1;
+            Err(Errno::BADF | Errno::SRCH) => {}
+            Err(_) if holding.namespace.is_none_or(|namespace| !namespaces.contains(&namespace)) => lost += 1,
+            Err(_) => {}
         }
     }
     lost

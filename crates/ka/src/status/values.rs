@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use rustix::io::Errno;
+
 use super::rows::{Holding, Report, Row, may_be_hidden};
 use crate::parallel::in_parts;
 use crate::permission::{Access, Rule};
-use crate::remote::{Options, Process};
+use crate::remote::{Options, Processes};
 
 /// What a socket is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +36,6 @@ impl Values {
     }
 }
 
-/// A process, or the rule that forbids us to ask it; without a rule, it has ended.
-type Opened = Result<Process, Option<Rule>>;
-
 /// How many sockets are asked by one thread in a row. They stand in the order of their processes, and threads that ask
 /// the same process wait for each other.
 const PART: usize = 2048;
@@ -45,43 +44,45 @@ const PART: usize = 2048;
 pub fn read(report: &mut Report) {
     let mut rows = std::mem::take(&mut report.rows);
     in_parts(&mut rows, PART, |part| {
-        let mut opened = HashMap::new();
+        let mut asking = Asking { report, processes: Processes::default(), rules: HashMap::new() };
         for row in part {
-            row.values = ask(report, &mut opened, row);
+            row.values = asking.ask(row);
         }
     });
     rows.retain(|row| row.values != Values::Closed);
     report.rows = rows;
 }
 
-fn ask(report: &Report, opened: &mut HashMap<usize, Opened>, row: &Row) -> Values {
-    let holders = report.holders(row);
-    if holders.is_empty() {
-        return if may_be_hidden(&row.sock) { Values::Hidden } else { Values::Nobodys };
-    }
-    let mut refused = None;
-    for &holder in holders {
-        let Some(Holding { pid, .. }) = report.process(holder) else { continue };
-        let process = opened.entry(holder.process).or_insert_with(|| open(*pid));
-        match process.as_ref().map(|process| process.socket(holder.descriptor())) {
-            Ok(Ok(socket)) => {
-                if let Ok(options) = Options::of(&socket) {
-                    return Values::Known(options);
-                }
-            }
-            Ok(Err(error)) => {
-                if let Some(rule) = Rule::behind(error, *pid, Access::Attach) {
-                    // It holds for all of its sockets.
-                    *process = Err(Some(rule));
-                    refused = Some(rule);
-                }
-            }
-            Err(rule) => refused = *rule,
-        }
-    }
-    refused.map_or(Values::Closed, Values::Refused)
+struct Asking<'a> {
+    report: &'a Report,
+    processes: Processes,
+    /// Which rule forbids it, for each process that refused.
+    rules: HashMap<i32, Option<Rule>>,
 }
 
-fn open(pid: i32) -> Opened {
-    Process::open(pid).map_err(|error| Rule::behind(error, pid, Access::Attach))
+impl Asking<'_> {
+    fn ask(&mut self, row: &Row) -> Values {
+        let holders = self.report.holders(row);
+        if holders.is_empty() {
+            return if may_be_hidden(&row.sock) { Values::Hidden } else { Values::Nobodys };
+        }
+        let mut refused = None;
+        for &holder in holders {
+            let Some(&Holding { pid, .. }) = self.report.process(holder) else { continue };
+            match self.processes.socket(pid, holder.descriptor()) {
+                Ok(socket) => {
+                    if let Ok(options) = Options::of(&socket) {
+                        return Values::Known(options);
+                    }
+                }
+                Err(Errno::BADF | Errno::SRCH) => {}
+                Err(error) => {
+                    let rule = self.rules.entry(pid);
+                    let rule = rule.or_insert_with(|| Rule::behind(error, pid, Access::Attach));
+                    refused = rule.or(refused);
+                }
+            }
+        }
+        refused.map_or(Values::Closed, Values::Refused)
+    }
 }
