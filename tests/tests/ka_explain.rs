@@ -124,12 +124,14 @@ fn from_the_environment() -> Result {
     let good = explain(&[])?
         .env("KA_IDLE", "5m")
         .env("KA_USER_TIMEOUT", "20")
-        .env("KA_RULES", ":22 off; 10.0.0.0/8 idle=20 count=1");
+        .env("KA_RULES", ":22 off; 10.0.0.0/8 idle=20 count=1; :99 user-timeout=30");
     let parts = [
         "idle 300 s, interval 15 s, count 9, user timeout 20 s\n",
         "  rule 1    \":22 off\": no keepalive",
         "  rule 2    \"10.0.0.0/8 idle=20 count=1\": idle 20 s, interval 15 s, count 1, user timeout 20 s: probed every 20 s",
         "  warning   rule 2: count 1: ",
+        "  warning   user timeout 20 s: ",
+        "  warning   rule 3: user timeout 30 s: ",
     ];
     says(good, 0, &parts)?;
     let bad = explain(&[])?.env("KA_IDLE", "5 m").env("KA_IDEL", "5m").env("KA_RULES", "x off; :22 count=1");

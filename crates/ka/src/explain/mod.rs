@@ -74,6 +74,12 @@ fn environment(environment: &Environment) -> (String, Exit) {
     for hazard in rule_hazards(&settings, &rules) {
         row("warning", &hazard);
     }
+    for ((n, _), rule) in rules.iter().zip(settings.rules.as_slice()) {
+        let Action::Values(values) = &rule.action else { continue };
+        if let Some(words) = words::on_uploads_by_rule(values, &settings.plain, &kernel) {
+            row("warning", &format!("rule {n}: {words}"));
+        }
+    }
     for fault in &faults {
         row("error", &fault.text);
     }

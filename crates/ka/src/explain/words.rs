@@ -133,11 +133,20 @@ fn warnings(values: &Values, timing: &Timing) -> Vec<String> {
     let hazards = hazard::of(values);
     let mut warnings: Vec<_> =
         hazards.iter().flatten().map(|hazard: &Hazard| line(|line| hazard.write(line))).collect();
-    if let Some(timeout) = timing.user_timeout {
-        warnings.push(format!(
-            "user timeout {timeout} s: it also counts for data, so a sender whose peer does not read for longer (an upload, \
-             a restore, a push) is ended though the path is healthy; one that only receives is safe"
-        ));
-    }
+    warnings.extend(timing.user_timeout.map(on_uploads));
     warnings
+}
+
+/// The danger of a user timeout of so many seconds.
+fn on_uploads(timeout: u32) -> String {
+    format!(
+        "user timeout {timeout} s: it also counts for data, so a sender whose peer does not read for longer (an upload, a \
+         restore, a push) is ended though the path is healthy; one that only receives is safe"
+    )
+}
+
+/// The same for a rule, if it has another user timeout than `plain`.
+pub fn on_uploads_by_rule(rule: &Values, plain: &Values, kernel: &Defaults) -> Option<String> {
+    let timeout = |values| Timing::new(values, kernel).user_timeout;
+    timeout(rule).filter(|_| timeout(rule) != timeout(plain)).map(on_uploads)
 }
