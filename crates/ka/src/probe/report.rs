@@ -214,9 +214,9 @@ pub fn down(duration: Duration) -> String {
     in_seconds(duration, f64::floor)
 }
 
-/// In seconds, not less than it is.
+/// In seconds, not less than it is, but for what passes between deciding to probe and seeing the probe leave.
 pub fn up(duration: Duration) -> String {
-    in_seconds(duration, f64::ceil)
+    in_seconds(duration.saturating_sub(Duration::from_millis(50)), f64::ceil)
 }
 
 /// In seconds, for what was seen when it happened.
@@ -246,8 +246,9 @@ mod tests {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(of(6.0), pair("6", "6"));
         assert_eq!(of(5.96), pair("5.9", "6"));
-        assert_eq!(of(5.91), pair("5.9", "6"));
-        assert_eq!(of(0.05), pair("0", "0.1"));
+        assert_eq!(of(600.02), pair("600", "600"));
+        assert_eq!(of(6.24), pair("6.2", "6.2"));
+        assert_eq!(of(0.06), pair("0", "0.1"));
         assert_eq!(of(337.5), pair("337", "338"));
         assert_eq!(of(59.97), pair("59.9", "60"));
     }
