@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 
 /// Runs something that may change errno, which is then as it was before. It is told what that was.
-pub fn kept<T>(act: impl FnOnce(c_int) -> T) -> T {
+pub fn preserve<T>(act: impl FnOnce(c_int) -> T) -> T {
     // SAFETY: the C library's pointer to the calling thread's errno is valid as long as the thread lives.
     let place = unsafe { libc::__errno_location() };
     // SAFETY: as above.

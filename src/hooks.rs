@@ -8,7 +8,7 @@ use core::ffi::{c_int, c_void};
 use kashim_policy::decide;
 use libc::{sockaddr, socklen_t};
 
-use crate::{chain, errno, sockets, start};
+use crate::{errno, real, sockets, start};
 
 /// socket(2)
 ///
@@ -17,10 +17,10 @@ use crate::{chain, errno, sockets, start};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     // SAFETY: the host's arguments.
-    let fd = unsafe { chain::socket::call(domain, kind, protocol) };
+    let fd = unsafe { real::socket::call(domain, kind, protocol) };
     if fd >= 0 {
         if let Some(settings) = start::settings() {
-            errno::kept(|_| sockets::made(settings, fd, domain, kind, protocol));
+            errno::preserve(|_| sockets::after_socket(settings, fd, domain, kind, protocol));
         }
     }
     fd
@@ -33,12 +33,12 @@ pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     // SAFETY: the host's arguments.
-    let result = unsafe { chain::connect::call(fd, address, length) };
+    let result = unsafe { real::connect::call(fd, address, length) };
     if let Some(settings) = start::settings() {
-        errno::kept(|errno| {
-            if decide::has_begun(result, errno) {
+        errno::preserve(|errno| {
+            if decide::connect_started(result, errno) {
                 // SAFETY: the kernel has just read the address.
-                unsafe { sockets::connected(settings, fd, address, length) };
+                unsafe { sockets::after_connect(settings, fd, address, length) };
             }
         });
     }
@@ -52,10 +52,10 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn accept(listener: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
     // SAFETY: the host's arguments.
-    let fd = unsafe { chain::accept::call(listener, address, length) };
+    let fd = unsafe { real::accept::call(listener, address, length) };
     if fd >= 0 {
         if let Some(settings) = start::settings() {
-            errno::kept(|_| sockets::accepted(settings, "accept", fd));
+            errno::preserve(|_| sockets::after_accept(settings, "accept", fd));
         }
     }
     fd
@@ -73,10 +73,10 @@ pub unsafe extern "C" fn accept4(
     flags: c_int,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    let fd = unsafe { chain::accept4::call(listener, address, length, flags) };
+    let fd = unsafe { real::accept4::call(listener, address, length, flags) };
     if fd >= 0 {
         if let Some(settings) = start::settings() {
-            errno::kept(|_| sockets::accepted(settings, "accept4", fd));
+            errno::preserve(|_| sockets::after_accept(settings, "accept4", fd));
         }
     }
     fd
@@ -95,13 +95,15 @@ pub unsafe extern "C" fn setsockopt(
     length: socklen_t,
 ) -> c_int {
     let held = match start::settings() {
-        Some(settings) if settings.force => errno::kept(|_| sockets::hold(settings, fd, level, name)),
+        Some(settings) if settings.force => {
+            errno::preserve(|_| sockets::before_setsockopt(settings, fd, level, name))
+        }
         _ => None,
     };
     // SAFETY: the host's arguments.
-    let result = unsafe { chain::setsockopt::call(fd, level, name, value, length) };
+    let result = unsafe { real::setsockopt::call(fd, level, name, value, length) };
     if let (Some(held), 0) = (held, result) {
-        errno::kept(|_| sockets::put_back(fd, held));
+        errno::preserve(|_| sockets::after_setsockopt(fd, held));
     }
     result
 }

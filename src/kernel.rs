@@ -6,10 +6,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
 use kashim_policy::decide::{self, Errno, Opt, Socket};
-use kashim_policy::values::{Defaults, Field, PerField};
+use kashim_policy::keepalive::{Defaults, Field, PerField};
 use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 
-use crate::{chain, errno};
+use crate::{errno, real};
 
 /// A descriptor of the host's.
 pub struct Fd(pub c_int);
@@ -21,7 +21,7 @@ impl Socket for Fd {
         let mut length = size_of::<c_int>() as socklen_t;
         // SAFETY: both point to variables of ours of the size that is said.
         let result =
-            unsafe { chain::getsockopt::call(self.0, level, name, (&raw mut value).cast(), &raw mut length) };
+            unsafe { real::getsockopt::call(self.0, level, name, (&raw mut value).cast(), &raw mut length) };
         if result == 0 { Ok(value as u32) } else { Err(errno::last()) }
     }
 
@@ -33,7 +33,7 @@ impl Socket for Fd {
         let length = size_of::<c_int>() as socklen_t;
         // SAFETY: it points to a variable of ours of the size that is said.
         let result =
-            unsafe { chain::setsockopt::call(self.0, level, name, (&raw const value).cast(), length) };
+            unsafe { real::setsockopt::call(self.0, level, name, (&raw const value).cast(), length) };
         if result == 0 { Ok(()) } else { Err(errno::last()) }
     }
 
@@ -50,7 +50,7 @@ impl Socket for Fd {
         }
         let mut defaults = Defaults::LINUX;
         // SAFETY: three numbers.
-        let fd = unsafe { chain::socket::call(AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        let fd = unsafe { real::socket::call(AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
         if fd >= 0 {
             let mut untouched = Fd(fd);
             for &field in &Field::KEEPALIVE {

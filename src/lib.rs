@@ -1,7 +1,7 @@
 //! `libkashim.so`: TCP keepalives for programs that nobody is going to change.
 //!
 //! The library exports five functions, [`hooks`], and nothing else. When it is loaded it looks up the functions that
-//! they stand before ([`chain`]) and reads its settings from the environment ([`start`]). After that each hook makes
+//! they stand before ([`real`]) and reads its settings from the environment ([`start`]). After that each hook makes
 //! the real call and then has the socket looked after ([`sockets`]); what is to be done with it is decided in the
 //! crate `kashim_policy`. With `KA_LOG`, or a bad setting, something is said about it
 //! ([`report`]).
@@ -10,12 +10,12 @@
 //! held, no panic, and errno as the real call left it.
 #![no_std]
 
-mod chain;
 mod errno;
 mod hooks;
 mod kernel;
 mod memory;
 mod output;
+mod real;
 mod report;
 mod sockets;
 mod start;

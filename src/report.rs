@@ -9,14 +9,14 @@ use core::ffi::c_int;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
-use kashim_policy::complaint::Complaint;
 use kashim_policy::decide::{Opt, Outcome, Written};
 use kashim_policy::line::Line;
+use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::{Log, MAX_LOG_PATH, Settings};
-use kashim_policy::{describe, hazard};
+use kashim_policy::{describe, warning};
 
-use crate::chain;
 use crate::output::{self, Stderr};
+use crate::real;
 
 /// Complaints are kept for the first TCP socket. Zero, so that a process without a log writes nothing here.
 const COMPLAINTS: u8 = 0;
@@ -28,7 +28,7 @@ const STDERR: u8 = 2;
 const FILE: u8 = 3;
 
 /// Where it goes, one of the above.
-static TARGET: AtomicU8 = AtomicU8::new(COMPLAINTS);
+static LOG_SINK: AtomicU8 = AtomicU8::new(COMPLAINTS);
 /// There are complaints to be written.
 static PENDING: AtomicBool = AtomicBool::new(false);
 static REPORT: Place = Place(UnsafeCell::new(Report {
@@ -91,7 +91,7 @@ pub fn open(log: Log, name: &[u8]) {
 fn begin(log: Log, name: &[u8]) {
     // SAFETY: see its declaration; the one other reference is gone before this function ends.
     let report = unsafe { &mut *REPORT.0.get() };
-    report.name.bytes(name);
+    report.name.push_bytes(name);
     let target = match log {
         Log::Complaints => COMPLAINTS,
         Log::Off => SILENT,
@@ -106,13 +106,13 @@ fn begin(log: Log, name: &[u8]) {
             FILE
         }
     };
-    TARGET.store(target, Relaxed);
+    LOG_SINK.store(target, Relaxed);
 }
 
 /// Something is wrong with a setting. Only while the settings are read.
 #[cold]
-pub fn complaint(complaint: &Complaint) {
-    let target = TARGET.load(Relaxed);
+pub fn complaint(complaint: &SettingError) {
+    let target = LOG_SINK.load(Relaxed);
     if target == SILENT {
         return;
     }
@@ -139,30 +139,30 @@ pub fn complaint(complaint: &Complaint) {
 /// The settings were read. Only if everything is logged.
 #[cold]
 pub fn loaded(settings: &Settings, skipped: bool) {
-    hazard::each(settings, &mut |rule, hazard| {
+    warning::each(settings, &mut |rule, warning| {
         let mut line = Line::EMPTY;
-        line.text("kashim: warning: ");
+        line.push_str("kashim: warning: ");
         if let Some(n) = rule {
-            line.text("KA_RULES rule ");
+            line.push_str("KA_RULES rule ");
             line.number(n);
-            line.text(": ");
+            line.push_str(": ");
         }
-        hazard.write(&mut line);
+        warning.write(&mut line);
         line.end();
         emit(line.as_bytes());
     });
     let mut line = line();
     let out = &mut line;
     if skipped {
-        out.text("left alone: named in KA_SKIP");
+        out.push_str("left alone: named in KA_SKIP");
     } else {
-        out.text("loaded ");
-        out.text(env!("CARGO_PKG_VERSION"));
-        out.text(": ");
+        out.push_str("loaded ");
+        out.push_str(env!("CARGO_PKG_VERSION"));
+        out.push_str(": ");
         describe::settings(out, settings);
     }
-    if chain::is_broken() {
-        out.text("; no next function was found, so calls go straight to the kernel");
+    if real::is_broken() {
+        out.push_str("; no next function was found, so calls go raw_syscall to the kernel");
     }
     line.end();
     emit(line.as_bytes());
@@ -171,7 +171,7 @@ pub fn loaded(settings: &Settings, skipped: bool) {
 /// Whether each socket is logged.
 #[inline]
 pub fn is_logging() -> bool {
-    TARGET.load(Relaxed) >= STDERR
+    LOG_SINK.load(Relaxed) >= STDERR
 }
 
 /// A hook has looked after a socket.
@@ -188,7 +188,7 @@ pub fn outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Out
 
 /// `KA_FORCE` has put a value back.
 #[inline]
-pub fn put_back(fd: c_int, opt: Opt, value: u32) {
+pub fn restored(fd: c_int, opt: Opt, value: u32) {
     if is_logging() {
         let mut written = Written::default();
         match opt {
@@ -203,12 +203,12 @@ pub fn put_back(fd: c_int, opt: Opt, value: u32) {
 #[inline(never)]
 fn line() -> Line {
     let mut line = Line::EMPTY;
-    line.text("kashim: ");
+    line.push_str("kashim: ");
     line.escaped(report().name.as_bytes());
-    line.text("[");
+    line.push_str("[");
     // SAFETY: it takes nothing. Not remembered: it changes with fork.
     line.number(unsafe { libc::syscall(libc::SYS_getpid) } as u32);
-    line.text("] ");
+    line.push_str("] ");
     line
 }
 
@@ -217,14 +217,14 @@ fn line() -> Line {
 fn log_outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
     let mut line = line();
     let out = &mut line;
-    out.text(hook);
-    out.text(" fd ");
+    out.push_str(hook);
+    out.push_str(" fd ");
     out.number(fd as u32);
     if let Some((ip, port)) = peer {
-        out.text(if hook == "connect" { " to " } else { " from " });
+        out.push_str(if hook == "connect" { " to " } else { " from " });
         out.address(ip, port);
     }
-    out.text(": ");
+    out.push_str(": ");
     describe::outcome(out, outcome);
     line.end();
     emit(line.as_bytes());
@@ -232,7 +232,7 @@ fn log_outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Out
 
 /// Writes lines to where the log goes.
 fn emit(text: &[u8]) {
-    match TARGET.load(Relaxed) {
+    match LOG_SINK.load(Relaxed) {
         STDERR => to_stderr(text),
         FILE => output::to_file(&report().path, text),
         _ => {}

@@ -5,7 +5,7 @@
 
 use core::ffi::c_int;
 
-use kashim_policy::decide::{self, Opt, Outcome, Socket, Why};
+use kashim_policy::decide::{self, Opt, Outcome, SkipReason, Socket};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use libc::{sockaddr, socklen_t};
@@ -15,11 +15,11 @@ use crate::report;
 
 /// `socket` has returned `fd`.
 #[inline]
-pub fn made(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
+pub fn after_socket(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
     let outcome = if decide::is_tcp(domain, kind, protocol) {
         decide::set_up(settings, &mut Fd(fd))
     } else {
-        Outcome::LeftAlone(Why::NotTcp)
+        Outcome::Skipped(SkipReason::NotTcp)
     };
     report::outcome("socket", fd, None, &outcome);
 }
@@ -29,7 +29,7 @@ pub fn made(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol
 /// # Safety
 /// So many bytes of the address are readable: the kernel has just read them.
 #[inline]
-pub unsafe fn connected(settings: &Settings, fd: c_int, address: *const sockaddr, length: socklen_t) {
+pub unsafe fn after_connect(settings: &Settings, fd: c_int, address: *const sockaddr, length: socklen_t) {
     // SAFETY: as above.
     let Some((peer, port)) = (unsafe { kernel::internet(address, length) }) else { return };
     let outcome = decide::check(settings, &mut Fd(fd), &mut |_| Some(Service { peer, port }));
@@ -39,7 +39,7 @@ pub unsafe fn connected(settings: &Settings, fd: c_int, address: *const sockaddr
 /// `accept` or `accept4` has returned `fd`. The address that it may have filled in is not looked at: the program says
 /// in advance how much room there is, and what was said is overwritten.
 #[inline(never)]
-pub fn accepted(settings: &Settings, hook: &str, fd: c_int) {
+pub fn after_accept(settings: &Settings, hook: &str, fd: c_int) {
     let outcome = decide::check(settings, &mut Fd(fd), &mut |fd| {
         let (_, port) = fd.local()?;
         let (peer, _) = fd.peer()?;
@@ -51,7 +51,7 @@ pub fn accepted(settings: &Settings, hook: &str, fd: c_int) {
 
 /// The program is about to set an option of `fd`: what to put back after that.
 #[inline]
-pub fn hold(settings: &Settings, fd: c_int, level: c_int, name: c_int) -> Option<(Opt, u32)> {
+pub fn before_setsockopt(settings: &Settings, fd: c_int, level: c_int, name: c_int) -> Option<(Opt, u32)> {
     let opt = kernel::opt(level, name)?;
     let value = decide::hold(settings, &mut Fd(fd), opt)?;
     Some((opt, value))
@@ -59,7 +59,7 @@ pub fn hold(settings: &Settings, fd: c_int, level: c_int, name: c_int) -> Option
 
 /// The program has set an option of `fd` that `KA_FORCE` puts back.
 #[inline]
-pub fn put_back(fd: c_int, (opt, value): (Opt, u32)) {
+pub fn after_setsockopt(fd: c_int, (opt, value): (Opt, u32)) {
     let _ = Fd(fd).set(opt, value);
-    report::put_back(fd, opt, value);
+    report::restored(fd, opt, value);
 }

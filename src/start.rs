@@ -11,7 +11,7 @@ use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::settings::{self, Log, Settings};
 use kashim_policy::skip;
 
-use crate::{chain, errno, report, weak};
+use crate::{errno, real, report, weak};
 
 /// Nothing was done yet.
 const NEW: u8 = 0;
@@ -61,7 +61,7 @@ pub extern "C" fn when_loaded() {
         start();
     } else {
         // Before glibc 2.32 our constructor may run before libc's. The first hook will find an environment.
-        errno::kept(|_| chain::look_up());
+        errno::preserve(|_| real::resolve());
     }
 }
 
@@ -85,7 +85,7 @@ fn start() -> Option<&'static Settings> {
     if STATE.compare_exchange(NEW, STARTING, Acquire, Acquire).is_err() {
         return None;
     }
-    let works = errno::kept(|_| {
+    let works = errno::preserve(|_| {
         // SAFETY: this thread has taken STATE from NEW to STARTING.
         let settings = unsafe { &mut *SETTINGS.0.get() };
         read(settings)
@@ -108,7 +108,7 @@ fn read(settings: &mut Settings) -> bool {
         report::open(log, skip::base_name(executed));
         settings.read(&environment, &mut report::complaint);
     }
-    chain::look_up();
+    real::resolve();
     if works && matches!(log, Log::Stderr | Log::Path(_)) {
         report::loaded(settings, skipped);
     }

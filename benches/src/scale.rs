@@ -1,7 +1,7 @@
 //! A hundred thousand connections, and what keeping them alive sends over the wire.
 
-use kashim_policy::presets::PRESETS;
-use kashim_policy::values::{DEFAULT_INTERVAL, Values};
+use kashim_policy::keepalive::{DEFAULT_INTERVAL, Values};
+use kashim_policy::middleboxes::MIDDLEBOXES;
 
 use crate::preloads::{DONTDIE, KASHIM, NONE};
 use crate::process::{command, numbers, output};
@@ -52,7 +52,7 @@ const SEGMENTS: u32 = 2;
 /// What each preset sends, computed, and the computation held against the kernel's counters.
 pub fn wire(bench: &Bench) -> Result<String> {
     let defaults = ("defaults", Values::DEFAULT.idle.map_or(0, |n| n.get().into()), DEFAULT_INTERVAL);
-    let presets = PRESETS.iter().map(|preset| (preset.name, preset.idle, preset.interval));
+    let presets = MIDDLEBOXES.iter().map(|preset| (preset.name, preset.idle, preset.interval));
     let rows = std::iter::once(defaults).chain(presets).map(|(name, idle, interval)| {
         let period = f64::from(idle.max(interval));
         let probes = 3600.0 / period;

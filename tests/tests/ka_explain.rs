@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use kashim_policy::presets::{PRESETS, Verdict, verdict};
+use kashim_policy::middleboxes::{MIDDLEBOXES, Verdict, verdict};
 use kashim_tests::lab::{Firewall, Lab, Namespace, SERVER};
 use kashim_tests::{Need, Program, Result, each, ka, run, trial, until};
 use rustix::net::sockopt;
@@ -85,7 +85,7 @@ fn verdicts_are_the_policys() -> Result {
     ];
     each(&values, |&(idle, interval)| {
         let text = says(explain(&[&format!("{idle}/{interval}/9")])?, 0, &[])?;
-        for preset in &PRESETS {
+        for preset in &MIDDLEBOXES {
             let word = match verdict(idle, interval, preset.timeout) {
                 Verdict::Yes => "yes",
                 Verdict::Risky => "risky",

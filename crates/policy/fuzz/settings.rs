@@ -6,15 +6,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use kashim_policy::complaint::Complaint;
+use kashim_policy::setting_error::SettingError;
 use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket};
 use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::line::Line;
 use kashim_policy::rules::{Action, MAX_RULES, Service};
 use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
-use kashim_policy::value::{MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
-use kashim_policy::values::{Defaults, Field, PerField, Values};
-use kashim_policy::{describe, hazard, ip, skip};
+use kashim_policy::parse::{MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
+use kashim_policy::keepalive::{Defaults, Field, PerField, Values};
+use kashim_policy::{describe, warning, ip, skip};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -32,15 +32,15 @@ fuzz_target!(|data: &[u8]| {
 
     let mut complaints = 0;
     let mut settings = Box::new(Settings::EMPTY);
-    settings.read(&environment, &mut |complaint: &Complaint| {
+    settings.read(&environment, &mut |complaint: &SettingError| {
         complaints += usize::from(complaint.rule.is_none());
         printable(|line| complaint.write(line));
     });
     assert!(complaints <= Variable::ALL.len());
     assert!(settings.rules.as_slice().len() <= MAX_RULES);
     printable(|line| describe::settings(line, &settings));
-    hazard::each(&settings, &mut |_, hazard| {
-        printable(|line| hazard.write(line));
+    warning::each(&settings, &mut |_, warning| {
+        printable(|line| warning.write(line));
     });
     in_range(&settings.plain);
     for rule in settings.rules.as_slice() {

@@ -4,9 +4,9 @@
 //! field, unless `KA_FORCE` turns that round. What was done is remembered by the socket itself: a value of ours in it
 //! says that it was set up. So there is no table of descriptors to go stale over close, dup, fork, exec or SCM_RIGHTS.
 
+use crate::keepalive::{Defaults, Desired, Field, PerField, Values};
 use crate::rules::{Action, Service};
 use crate::settings::Settings;
-use crate::values::{Defaults, Field, PerField, Target, Values};
 
 /// A socket option that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +49,12 @@ pub enum Outcome {
     /// Something was written to it.
     Written(Written),
     /// Nothing was.
-    LeftAlone(Why),
+    Skipped(SkipReason),
 }
 
 /// Why a socket was left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SkipReason {
     /// UDP, UNIX, RAW, SCTP and so on. SO_KEEPALIVE is accepted there without a word, and means nothing.
     NotTcp,
     /// A value of ours is in it.
@@ -67,15 +67,15 @@ pub enum Why {
     Refused(Errno),
 }
 
-impl Why {
+impl SkipReason {
     /// In words.
     pub fn text(self) -> &'static str {
         match self {
-            Why::NotTcp => "not TCP",
-            Why::AlreadySet => "already set",
-            Why::ProgramsOwn => "the program's own settings",
-            Why::NoMarker => "no setting differs from the kernel's",
-            Why::Refused(_) => "refused by the system",
+            SkipReason::NotTcp => "not TCP",
+            SkipReason::AlreadySet => "already set",
+            SkipReason::ProgramsOwn => "the program's own settings",
+            SkipReason::NoMarker => "no setting differs from the kernel's",
+            SkipReason::Refused(_) => "refused by the system",
         }
     }
 }
@@ -92,7 +92,7 @@ pub fn is_tcp(domain: i32, kind: i32, protocol: i32) -> bool {
 
 /// Whether `connect` has connected a socket or at least begun to, by its result and errno. One that was interrupted
 /// goes on in the background like one that does not block (connect(2), EINTR).
-pub fn has_begun(result: i32, errno: Errno) -> bool {
+pub fn connect_started(result: i32, errno: Errno) -> bool {
     result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR))
 }
 
@@ -105,11 +105,14 @@ pub fn is_shortage(errno: Errno) -> bool {
 pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
     let mut write = Write::new(socket);
     if let Err(errno) = write.keepalive(true) {
-        return Outcome::LeftAlone(Why::Refused(errno));
+        return Outcome::Skipped(SkipReason::Refused(errno));
     }
-    let kernel =
-        if settings.leans_on_kernel { as_untouched(write.socket, &settings.plain) } else { Defaults::LINUX };
-    let target = settings.target(&kernel);
+    let kernel = if settings.needs_kernel_defaults {
+        as_untouched(write.socket, &settings.plain)
+    } else {
+        Defaults::LINUX
+    };
+    let target = settings.desired(&kernel);
     for &field in &Field::ALL {
         if let Some(value) = target.of(field) {
             write.field(field, value.get());
@@ -142,13 +145,13 @@ pub fn check<S: Socket>(
     let target = ours.plain(socket);
     let marker = target.marker(&known(socket));
     if marker.is_none() && settings.rules.is_empty() {
-        return Outcome::LeftAlone(Why::NoMarker);
+        return Outcome::Skipped(SkipReason::NoMarker);
     }
     // The first look tells whether it is TCP, and is all that most sockets need.
     let first = marker.unwrap_or(Field::Idle);
-    let Ok(value) = socket.get(Opt::Value(first)) else { return Outcome::LeftAlone(Why::NotTcp) };
+    let Ok(value) = socket.get(Opt::Value(first)) else { return Outcome::Skipped(SkipReason::NotTcp) };
     if marker.is_some() && settings.rules.is_empty() && target.is(first, value) {
-        return Outcome::LeftAlone(Why::AlreadySet);
+        return Outcome::Skipped(SkipReason::AlreadySet);
     }
     let service = if settings.rules.is_empty() { None } else { service(socket) };
     match service.and_then(|s| settings.rules.find(&s)).map(|rule| &rule.action) {
@@ -201,18 +204,18 @@ struct Ours<'a> {
 impl<'a> Ours<'a> {
     /// Where a value of ours follows from the namespace's, we recognise it only if we know those.
     fn of(settings: &'a Settings, socket: &mut impl Socket) -> Self {
-        if settings.leans_on_kernel && socket.known_defaults().is_none() {
+        if settings.needs_kernel_defaults && socket.known_defaults().is_none() {
             socket.read_defaults();
         }
         Ours { settings }
     }
 
-    fn plain(&self, socket: &impl Socket) -> Target {
-        self.settings.target(&known(socket))
+    fn plain(&self, socket: &impl Socket) -> Desired {
+        self.settings.desired(&known(socket))
     }
 
     /// Whether the plain settings or a rule's pass the test.
-    fn any(&self, defaults: &Defaults, test: &dyn Fn(&Target) -> bool) -> bool {
+    fn any(&self, defaults: &Defaults, test: &dyn Fn(&Desired) -> bool) -> bool {
         test(&self.settings.plain.resolve(defaults))
             || self.settings.rules.as_slice().iter().any(|rule| match &rule.action {
                 Action::Values(values) => test(&values.resolve(defaults)),
@@ -235,13 +238,15 @@ impl<'a> Ours<'a> {
         loop {
             let defaults = known(socket);
             let target = self.plain(socket);
-            let Some(marker) = target.marker(&defaults) else { return Outcome::LeftAlone(Why::NoMarker) };
-            let Ok(value) = look(socket, marker, seen) else { return Outcome::LeftAlone(Why::NotTcp) };
+            let Some(marker) = target.marker(&defaults) else {
+                return Outcome::Skipped(SkipReason::NoMarker);
+            };
+            let Ok(value) = look(socket, marker, seen) else { return Outcome::Skipped(SkipReason::NotTcp) };
             // Untouched, it came another way than through the `socket` hook, and nothing in it is ours.
             let touched = value != defaults.of(marker);
             if touched {
                 if self.is_ours(socket, marker, value) {
-                    return Outcome::LeftAlone(Why::AlreadySet);
+                    return Outcome::Skipped(SkipReason::AlreadySet);
                 }
                 if socket.known_defaults().is_none() {
                     socket.read_defaults();
@@ -250,7 +255,7 @@ impl<'a> Ours<'a> {
                     }
                 }
                 if !self.settings.force {
-                    return Outcome::LeftAlone(Why::ProgramsOwn);
+                    return Outcome::Skipped(SkipReason::ProgramsOwn);
                 }
             }
             return self.adjust(socket, Some(true), &target, (marker, value), touched);
@@ -273,11 +278,11 @@ impl<'a> Ours<'a> {
     /// A rule says `off` for this socket. Never forced: a program that set its own idle time keeps it.
     fn switch_off(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
         match look(socket, Field::Idle, seen) {
-            Err(_) => Outcome::LeftAlone(Why::NotTcp),
+            Err(_) => Outcome::Skipped(SkipReason::NotTcp),
             Ok(idle) if self.is_ours(socket, Field::Idle, idle) || is_default(socket, Field::Idle, idle) => {
-                self.adjust(socket, Some(false), &Target::NOTHING, seen, true)
+                self.adjust(socket, Some(false), &Desired::NOTHING, seen, true)
             }
-            Ok(_) => Outcome::LeftAlone(Why::ProgramsOwn),
+            Ok(_) => Outcome::Skipped(SkipReason::ProgramsOwn),
         }
     }
 
@@ -287,7 +292,7 @@ impl<'a> Ours<'a> {
         &self,
         socket: &mut impl Socket,
         on: Option<bool>,
-        target: &Target,
+        target: &Desired,
         seen: (Field, u32),
         may_be_ours: bool,
     ) -> Outcome {
@@ -295,7 +300,7 @@ impl<'a> Ours<'a> {
         let mut write = Write::new(socket);
         if let Some(on) = on {
             if let Err(errno) = write.keepalive(on) {
-                return Outcome::LeftAlone(Why::Refused(errno));
+                return Outcome::Skipped(SkipReason::Refused(errno));
             }
         }
         for &field in &Field::ALL {
@@ -360,8 +365,8 @@ impl<'a, S: Socket> Write<'a, S> {
     fn outcome(self) -> Outcome {
         match self.written.refused {
             _ if self.any => Outcome::Written(self.written),
-            Some(errno) => Outcome::LeftAlone(Why::Refused(errno)),
-            None => Outcome::LeftAlone(Why::AlreadySet),
+            Some(errno) => Outcome::Skipped(SkipReason::Refused(errno)),
+            None => Outcome::Skipped(SkipReason::AlreadySet),
         }
     }
 }

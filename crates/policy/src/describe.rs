@@ -2,21 +2,21 @@
 
 use core::num::NonZeroU32;
 
-use crate::decide::{Errno, Outcome, Why, Written};
+use crate::decide::{Errno, Outcome, SkipReason, Written};
+use crate::keepalive::{Defaults, Field, Interval, UserTimeout, Values};
 use crate::line::Line;
 use crate::settings::Settings;
-use crate::values::{Defaults, Field, Interval, UserTimeout, Values};
 
 /// `idle 60 s, interval 15 s, count 9, user timeout off, 2 rules, force`
 pub fn settings(out: &mut Line, settings: &Settings) {
     values(out, &settings.plain);
     if !settings.rules.is_empty() {
-        out.text(", ");
+        out.push_str(", ");
         out.number(settings.rules.as_slice().len() as u32);
-        out.text(if settings.rules.as_slice().len() == 1 { " rule" } else { " rules" });
+        out.push_str(if settings.rules.as_slice().len() == 1 { " rule" } else { " rules" });
     }
     if settings.force {
-        out.text(", force");
+        out.push_str(", force");
     }
 }
 
@@ -26,13 +26,13 @@ pub fn values(out: &mut Line, values: &Values) {
     let number = |field| target.of(field).map(NonZeroU32::get);
     named(out, "idle ", number(Field::Idle), " s");
     match (values.interval, values.idle) {
-        (Interval::Unset, None) => out.text(", interval 15 s or the kernel's idle"),
+        (Interval::Unset, None) => out.push_str(", interval 15 s or the kernel's idle"),
         _ => named(out, ", interval ", number(Field::Interval), " s"),
     }
     named(out, ", count ", number(Field::Count), "");
     match values.user_timeout {
-        UserTimeout::Off => out.text(", user timeout off"),
-        UserTimeout::Auto => out.text(", user timeout auto"),
+        UserTimeout::Off => out.push_str(", user timeout off"),
+        UserTimeout::Auto => out.push_str(", user timeout auto"),
         UserTimeout::Seconds(n) => named(out, ", user timeout ", Some(n), " s"),
     }
 }
@@ -40,12 +40,12 @@ pub fn values(out: &mut Line, values: &Values) {
 /// A number with its name and unit, or the word `system`.
 #[inline(never)]
 fn named(out: &mut Line, name: &str, value: Option<u32>, unit: &str) {
-    out.text(name);
+    out.push_str(name);
     match value {
-        None => out.text("system"),
+        None => out.push_str("system"),
         Some(n) => {
             out.number(n);
-            out.text(unit);
+            out.push_str(unit);
         }
     }
 }
@@ -54,10 +54,10 @@ fn named(out: &mut Line, name: &str, value: Option<u32>, unit: &str) {
 pub fn outcome(out: &mut Line, outcome: &Outcome) {
     match outcome {
         Outcome::Written(written) => what_was_written(out, written),
-        Outcome::LeftAlone(why) => {
-            out.text("left alone: ");
-            out.text(why.text());
-            if let Why::Refused(errno) = *why {
+        Outcome::Skipped(why) => {
+            out.push_str("left alone: ");
+            out.push_str(why.text());
+            if let SkipReason::Refused(errno) = *why {
                 in_parentheses(out, errno);
             }
         }
@@ -65,10 +65,10 @@ pub fn outcome(out: &mut Line, outcome: &Outcome) {
 }
 
 fn what_was_written(out: &mut Line, written: &Written) {
-    out.text("set");
+    out.push_str("set");
     match written.keepalive {
-        Some(true) => out.text(" keepalive on,"),
-        Some(false) => out.text(" keepalive off,"),
+        Some(true) => out.push_str(" keepalive on,"),
+        Some(false) => out.push_str(" keepalive off,"),
         None => {}
     }
     item(out, " idle ", written.fields.of(Field::Idle), ",");
@@ -77,7 +77,7 @@ fn what_was_written(out: &mut Line, written: &Written) {
     item(out, " user timeout ", written.fields.of(Field::UserTimeout), " ms,");
     out.drop_last();
     if let Some(errno) = written.refused {
-        out.text("; the rest was refused by the system");
+        out.push_str("; the rest was refused by the system");
         in_parentheses(out, errno);
     }
 }
@@ -90,7 +90,7 @@ fn item(out: &mut Line, name: &str, value: Option<u32>, unit: &str) {
 }
 
 fn in_parentheses(out: &mut Line, errno: Errno) {
-    out.text(" (errno ");
+    out.push_str(" (errno ");
     out.number(errno.unsigned_abs());
-    out.text(")");
+    out.push_str(")");
 }

@@ -46,6 +46,6 @@ impl<'a> Environment<'a> {
     /// The value without blanks around it; `None` if it is unset or empty.
     pub fn get(&self, variable: Variable) -> Option<&'a [u8]> {
         let value = self.values.get(variable as usize).copied().flatten()?;
-        Some(crate::value::trim(value)).filter(|v| !v.is_empty())
+        Some(crate::parse::trim(value)).filter(|v| !v.is_empty())
     }
 }

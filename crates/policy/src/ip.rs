@@ -3,7 +3,7 @@
 //! The parser of `core::net` reads the same, but keeps panics in the binary that the optimiser cannot see to be out of
 //! reach, and a library that is a guest in every process must have none. The tests hold the two side by side.
 
-use crate::value::whole;
+use crate::parse::whole;
 
 /// Four decimal numbers up to 255 with dots between. A zero in front is refused: some programs read it as octal.
 pub fn v4(text: &[u8]) -> Option<u32> {

@@ -5,17 +5,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod complaint;
 pub mod decide;
 pub mod describe;
 pub mod environment;
-pub mod hazard;
 pub mod ip;
+pub mod keepalive;
 pub mod line;
-pub mod presets;
+pub mod middleboxes;
+pub mod parse;
 pub mod rules;
+pub mod setting_error;
 pub mod settings;
 pub mod skip;
 mod texts;
-pub mod value;
-pub mod values;
+pub mod warning;

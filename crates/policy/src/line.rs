@@ -30,7 +30,7 @@ impl Line {
 
     /// Adds bytes as they are.
     #[inline(never)]
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
         let rest = self.bytes.get_mut(self.length..).unwrap_or_default();
         for (place, &byte) in rest.iter_mut().zip(bytes) {
             *place = byte;
@@ -40,8 +40,8 @@ impl Line {
 
     /// Adds text.
     #[inline(never)]
-    pub fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
+    pub fn push_str(&mut self, text: &str) {
+        self.push_bytes(text.as_bytes());
     }
 
     /// Adds a decimal number.
@@ -56,14 +56,14 @@ impl Line {
                 break;
             }
         }
-        self.bytes(digits.get(10 - count..).unwrap_or_default());
+        self.push_bytes(digits.get(10 - count..).unwrap_or_default());
     }
 
     /// Adds bytes that came from outside between double quotes, see [`Line::escaped`].
     pub fn quoted(&mut self, bytes: &[u8]) {
-        self.text("\"");
+        self.push_str("\"");
         self.escaped(bytes);
-        self.text("\"");
+        self.push_str("\"");
     }
 
     /// Adds bytes that came from outside: printable ASCII as it is, everything else as `\xNN`, cut after 60 bytes.
@@ -72,13 +72,13 @@ impl Line {
     pub fn escaped(&mut self, bytes: &[u8]) {
         for &b in bytes.iter().take(SHOWN) {
             match b {
-                b'"' | b'\\' => self.bytes(&[b'\\', b]),
-                b' '..=b'~' => self.bytes(&[b]),
-                _ => self.bytes(&[b'\\', b'x', hexadecimal(b >> 4), hexadecimal(b & 15)]),
+                b'"' | b'\\' => self.push_bytes(&[b'\\', b]),
+                b' '..=b'~' => self.push_bytes(&[b]),
+                _ => self.push_bytes(&[b'\\', b'x', hexadecimal(b >> 4), hexadecimal(b & 15)]),
             }
         }
         if bytes.len() > SHOWN {
-            self.text("...");
+            self.push_str("...");
         }
     }
 
@@ -90,18 +90,18 @@ impl Line {
             IpAddr::V4(a) => {
                 let mut before = "";
                 for &part in &a.octets() {
-                    self.text(before);
+                    self.push_str(before);
                     self.number(part.into());
                     before = ".";
                 }
             }
             IpAddr::V6(a) => {
-                self.text("[");
+                self.push_str("[");
                 self.groups(&a.segments());
-                self.text("]");
+                self.push_str("]");
             }
         }
-        self.text(":");
+        self.push_str(":");
         self.number(port.into());
     }
 
@@ -116,16 +116,16 @@ impl Line {
         }
         for (i, &group) in (0..).zip(groups) {
             if (start..end).contains(&i) {
-                self.text(if i == start { "::" } else { "" });
+                self.push_str(if i == start { "::" } else { "" });
                 continue;
             }
-            self.text(if i == 0 || i == end { "" } else { ":" });
+            self.push_str(if i == 0 || i == end { "" } else { ":" });
             let mut started = false;
             for &shift in &[12, 8, 4, 0] {
                 let nibble = (group >> shift & 15) as u8;
                 started |= nibble != 0 || shift == 0;
                 if started {
-                    self.bytes(&[hexadecimal(nibble)]);
+                    self.push_bytes(&[hexadecimal(nibble)]);
                 }
             }
         }
@@ -140,7 +140,7 @@ impl Line {
     #[inline(never)]
     pub fn end(&mut self) {
         self.length = self.length.min(ROOM - 1);
-        self.text("\n");
+        self.push_str("\n");
     }
 }
 

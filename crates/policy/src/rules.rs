@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 
-use crate::complaint::{Accepted, Complaint};
 use crate::environment::Variable;
 use crate::ip;
-use crate::value::{self, Problem};
-use crate::values::{Interval, UserTimeout, Values};
+use crate::keepalive::{Interval, UserTimeout, Values};
+use crate::parse::{self, ErrorKind};
+use crate::setting_error::{Accepted, SettingError};
 
 /// How many rules there may be.
 pub const MAX_RULES: usize = 64;
@@ -158,21 +158,21 @@ impl Rules {
     }
 
     /// Adds a rule, if there is room.
-    fn push(&mut self, rule: Rule) -> Result<(), Problem> {
-        *self.all.get_mut(self.len).ok_or(Problem::TooManyRules)? = rule;
+    fn push(&mut self, rule: Rule) -> Result<(), ErrorKind> {
+        *self.all.get_mut(self.len).ok_or(ErrorKind::TooManyRules)? = rule;
         self.len += 1;
         Ok(())
     }
 
     /// Reads rules separated by `;` or newlines. `plain` fills in what a rule does not name. Each bad rule is handed
     /// to `complain`; the others hold. One rule too many ends the reading.
-    pub fn read(&mut self, text: &[u8], plain: &Values, complain: &mut dyn FnMut(&Complaint)) {
+    pub fn read(&mut self, text: &[u8], plain: &Values, complain: &mut dyn FnMut(&SettingError)) {
         for (n, value) in (1..).zip(texts(text)) {
             let added = rule(value, plain).and_then(|rule| self.push(rule).map_err(|p| (p, Accepted::Rules)));
             if let Err((problem, accepted)) = added {
                 let variable = Variable::Rules;
-                complain(&Complaint { variable, rule: Some(n), value, problem, accepted, plain: *plain });
-                if problem == Problem::TooManyRules {
+                complain(&SettingError { variable, rule: Some(n), value, problem, accepted, plain: *plain });
+                if problem == ErrorKind::TooManyRules {
                     return;
                 }
             }
@@ -182,11 +182,11 @@ impl Rules {
 
 /// The rules in a value of `KA_RULES` as they were written, good ones and bad ones.
 pub fn texts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| matches!(b, b';' | b'\n')).map(value::trim).filter(|rule| !rule.is_empty())
+    text.split(|b| matches!(b, b';' | b'\n')).map(parse::trim).filter(|rule| !rule.is_empty())
 }
 
 /// What is wrong and what would be accepted.
-type Bad = (Problem, Accepted);
+type Bad = (ErrorKind, Accepted);
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| matches!(b, b' ' | b'\t' | b'\r')).filter(|w| !w.is_empty())
@@ -207,18 +207,18 @@ fn split_before(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
 }
 
 /// `*`, an address or a prefix, with or without ports, or ports alone.
-fn destination(text: &[u8]) -> Result<(Net, (u16, u16)), Problem> {
+fn destination(text: &[u8]) -> Result<(Net, (u16, u16)), ErrorKind> {
     if !split_before(text, b'%').1.is_empty() {
-        return Err(Problem::Scope);
+        return Err(ErrorKind::Scope);
     }
     let bracketed = text.strip_prefix(b"[");
     let (host, rest) = match bracketed {
         Some(inner) => match split_before(inner, b']') {
             (host, [_, rest @ ..]) => (host, rest),
-            _ => return Err(Problem::Brackets),
+            _ => return Err(ErrorKind::Brackets),
         },
         // With one colon, what follows it is the port; two make an IPv6 address.
-        None if text.iter().filter(|&&b| b == b':').count() > 1 => return Err(Problem::Brackets),
+        None if text.iter().filter(|&&b| b == b':').count() > 1 => return Err(ErrorKind::Brackets),
         None => {
             let (host, _) = split_before(text, b':');
             let (host, _) = split_before(host, b'/');
@@ -227,10 +227,10 @@ fn destination(text: &[u8]) -> Result<(Net, (u16, u16)), Problem> {
     };
     let (bits, port) = split_before(rest, b':');
     let net = match (bracketed, host) {
-        (Some(_), _) => Net::new(ip::v6(host).ok_or(Problem::Brackets)?, prefix(bits, 128)?),
+        (Some(_), _) => Net::new(ip::v6(host).ok_or(ErrorKind::Brackets)?, prefix(bits, 128)?),
         (None, b"" | b"*") if bits.is_empty() => Net::ANY,
         (None, _) => {
-            let address = mapped(ip::v4(host).ok_or(Problem::HostName)?);
+            let address = mapped(ip::v4(host).ok_or(ErrorKind::HostName)?);
             Net::new(address, MAPPED + prefix(bits, 128 - MAPPED)?)
         }
     };
@@ -238,28 +238,28 @@ fn destination(text: &[u8]) -> Result<(Net, (u16, u16)), Problem> {
 }
 
 /// `/BITS`, or nothing for all of them.
-fn prefix(text: &[u8], all: u32) -> Result<u32, Problem> {
+fn prefix(text: &[u8], all: u32) -> Result<u32, ErrorKind> {
     match text {
         [] => Ok(all),
-        [b'/', bits @ ..] => value::whole(bits).ok().filter(|&n| n <= all).ok_or(Problem::Prefix),
-        _ => Err(Problem::Prefix),
+        [b'/', bits @ ..] => parse::whole(bits).ok().filter(|&n| n <= all).ok_or(ErrorKind::Prefix),
+        _ => Err(ErrorKind::Prefix),
     }
 }
 
 /// `:PORT`, `:LOW-HIGH`, or nothing for every port.
-fn ports(text: &[u8]) -> Result<(u16, u16), Problem> {
+fn ports(text: &[u8]) -> Result<(u16, u16), ErrorKind> {
     let ports = match text {
         [] => return Ok((0, u16::MAX)),
         [_, ports @ ..] => ports,
     };
-    let port = |text| match value::whole(text) {
+    let port = |text| match parse::whole(text) {
         Ok(n @ 1..=0xffff) => Ok(n as u16),
-        _ => Err(Problem::Port),
+        _ => Err(ErrorKind::Port),
     };
     let (low, high) = split_before(ports, b'-');
     let low = port(low)?;
     let high = if let [_, high @ ..] = high { port(high)? } else { low };
-    if low > high { Err(Problem::Port) } else { Ok((low, high)) }
+    if low > high { Err(ErrorKind::Port) } else { Ok((low, high)) }
 }
 
 /// What a rule may set, with the variable that has the same values.
@@ -285,18 +285,18 @@ fn action<'a>(words: impl Iterator<Item = &'a [u8]>, plain: &Values) -> Result<A
         }
         let known = FIELDS.iter().zip(&mut named).find(|((name, _), _)| word.starts_with(name));
         let Some(((name, variable), named)) = known else {
-            return Err((Problem::UnknownField, Accepted::Actions));
+            return Err((ErrorKind::UnknownField, Accepted::Actions));
         };
         if core::mem::replace(named, true) {
-            return Err((Problem::FieldTwice, Accepted::Actions));
+            return Err((ErrorKind::FieldTwice, Accepted::Actions));
         }
         let value = word.strip_prefix(*name).unwrap_or_default();
         values.read(*variable, value).map_err(|problem| (problem, Accepted::from(*variable)))?;
     }
     match (off, count) {
-        (_, 0) => Err((Problem::NoSettings, Accepted::Actions)),
+        (_, 0) => Err((ErrorKind::NoSettings, Accepted::Actions)),
         (true, 1) => Ok(Action::Off),
-        (true, _) => Err((Problem::OffAndMore, Accepted::Actions)),
+        (true, _) => Err((ErrorKind::OffAndMore, Accepted::Actions)),
         (false, _) => Ok(Action::Values(values)),
     }
 }

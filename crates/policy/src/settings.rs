@@ -1,11 +1,11 @@
 //! All the settings of a process, read from its environment.
 
-use crate::complaint::{Accepted, Complaint};
 use crate::environment::{Environment, Variable};
+use crate::keepalive::{Defaults, Desired, Interval, UserTimeout, Values};
+use crate::parse::{self, ErrorKind};
 use crate::rules::{Action, Rules};
+use crate::setting_error::{Accepted, SettingError};
 use crate::skip;
-use crate::value::{self, Problem};
-use crate::values::{Defaults, Interval, Target, UserTimeout, Values};
 
 /// The longest path that `KA_LOG` may name, in bytes (PATH_MAX less the zero at the end).
 pub const MAX_LOG_PATH: usize = 4095;
@@ -19,11 +19,11 @@ pub struct Settings {
     /// For every connection that no rule is for.
     pub plain: Values,
     /// What the kernel should show then. Right only if nothing leans on the kernel's own values.
-    target: Target,
+    target: Desired,
     /// Our values win over the program's own.
     pub force: bool,
-    /// Some value follows from one of the kernel's own, see [`Values::leans_on_kernel`].
-    pub leans_on_kernel: bool,
+    /// Some value follows from one of the kernel's own, see [`Values::needs_kernel_defaults`].
+    pub needs_kernel_defaults: bool,
     /// For single destinations.
     pub rules: Rules,
 }
@@ -44,36 +44,36 @@ pub enum Log<'a> {
 
 impl Settings {
     /// What the kernel should show for a connection that no rule is for, where its own values are `kernel`.
-    pub fn target(&self, kernel: &Defaults) -> Target {
-        if self.leans_on_kernel { self.plain.resolve(kernel) } else { self.target }
+    pub fn desired(&self, kernel: &Defaults) -> Desired {
+        if self.needs_kernel_defaults { self.plain.resolve(kernel) } else { self.target }
     }
 
     /// All zeroes in memory: a place to read settings into, and nothing that may be used before.
     pub const EMPTY: Settings = Settings {
         plain: Values { idle: None, interval: Interval::System, count: None, user_timeout: UserTimeout::Off },
-        target: Target::NOTHING,
+        target: Desired::NOTHING,
         force: false,
         rules: Rules::NONE,
-        leans_on_kernel: false,
+        needs_kernel_defaults: false,
     };
 
     /// Reads everything but `KA_DISABLE` into `self`, which may hold anything. Each bad value is handed to `complain`;
     /// that one setting is the default's then, and the rest still apply.
-    pub fn read(&mut self, environment: &Environment, complain: &mut dyn FnMut(&Complaint)) {
+    pub fn read(&mut self, environment: &Environment, complain: &mut dyn FnMut(&SettingError)) {
         self.plain = Values::DEFAULT;
         self.force = false;
         // The values before the rules, which take over what they do not name.
         for &variable in Variable::ALL.iter() {
             let Some(text) = environment.get(variable) else { continue };
             let read = match variable {
-                Variable::Force => value::boolean(text).map(|force| self.force = force),
+                Variable::Force => parse::boolean(text).map(|force| self.force = force),
                 Variable::Log => log(environment).map(|_| ()),
                 Variable::Skip => skip::check(text),
                 _ => self.plain.read(variable, text),
             };
             if let Err(problem) = read {
                 let accepted = Accepted::from(variable);
-                complain(&Complaint {
+                complain(&SettingError {
                     variable,
                     rule: None,
                     value: text,
@@ -88,9 +88,9 @@ impl Settings {
             self.rules.read(text, &self.plain, complain);
         }
         self.target = self.plain.resolve(&Defaults::LINUX);
-        self.leans_on_kernel = self.plain.leans_on_kernel()
+        self.needs_kernel_defaults = self.plain.needs_kernel_defaults()
             || self.rules.as_slice().iter().any(|rule| match &rule.action {
-                Action::Values(values) => values.leans_on_kernel(),
+                Action::Values(values) => values.needs_kernel_defaults(),
                 Action::Off => false,
             });
     }
@@ -99,18 +99,18 @@ impl Settings {
 /// Whether kashim is switched off altogether. Any value that is no boolean counts as yes: this is the emergency
 /// switch, and somebody who pulls it must not have to look up its spelling.
 pub fn is_disabled(environment: &Environment) -> bool {
-    environment.get(Variable::Disable).is_some_and(|v| value::boolean(v).unwrap_or(true))
+    environment.get(Variable::Disable).is_some_and(|v| parse::boolean(v).unwrap_or(true))
 }
 
 /// Where `KA_LOG` sends the log, or what is wrong with its value.
-pub fn log<'a>(environment: &Environment<'a>) -> Result<Log<'a>, Problem> {
+pub fn log<'a>(environment: &Environment<'a>) -> Result<Log<'a>, ErrorKind> {
     match environment.get(Variable::Log) {
         None => Ok(Log::Complaints),
         Some(b"off") => Ok(Log::Off),
         Some(b"stderr") => Ok(Log::Stderr),
-        Some(path @ [b'/', ..]) if path.len() > MAX_LOG_PATH => Err(Problem::PathTooLong),
+        Some(path @ [b'/', ..]) if path.len() > MAX_LOG_PATH => Err(ErrorKind::PathTooLong),
         Some(path @ [b'/', ..]) => Ok(Log::Path(path)),
-        Some(v) if skip::base_name(v) != v => Err(Problem::RelativePath),
-        Some(_) => Err(Problem::NotALogTarget),
+        Some(v) if skip::base_name(v) != v => Err(ErrorKind::RelativePath),
+        Some(_) => Err(ErrorKind::NotALogTarget),
     }
 }

@@ -1,6 +1,6 @@
 //! Programs that are left alone.
 
-use crate::value::{Problem, trim};
+use crate::parse::{ErrorKind, trim};
 
 /// Programs that a preload would break, as a value of `KA_SKIP`: each installs a seccomp filter that kills it at its
 /// next `setsockopt`.
@@ -17,8 +17,8 @@ pub fn base_name(path: &[u8]) -> &[u8] {
 }
 
 /// Whether every name is one that a program can be known by.
-pub fn check(list: &[u8]) -> Result<(), Problem> {
-    if base_name(list).len() < list.len() { Err(Problem::SkipIsPath) } else { Ok(()) }
+pub fn check(list: &[u8]) -> Result<(), ErrorKind> {
+    if base_name(list).len() < list.len() { Err(ErrorKind::SkipIsPath) } else { Ok(()) }
 }
 
 /// Whether the program that was executed by this path is left alone: named in the built-in list or in `list`.

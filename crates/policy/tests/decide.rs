@@ -1,10 +1,10 @@
 //! What becomes of a socket, with one that is made up: what it shows in the end, and how often it was asked.
 
-use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket, Why};
+use kashim_policy::decide::{self, Errno, Opt, Outcome, SkipReason, Socket};
 use kashim_policy::environment::Environment;
+use kashim_policy::keepalive::{Defaults, Field, PerField};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
-use kashim_policy::values::{Defaults, Field, PerField};
 use proptest::prelude::*;
 
 const EPERM: Errno = 1;
@@ -192,7 +192,7 @@ fn set_up() {
         let mut socket = Fake::new(kind);
         let outcome = decide::set_up(&settings(entries), &mut socket);
         assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {kind:?}");
-        let refused = Outcome::LeftAlone(Why::Refused(EPERM));
+        let refused = Outcome::Skipped(SkipReason::Refused(EPERM));
         assert_eq!(outcome == refused, kind == Kind::Sandboxed, "{outcome:?}");
         // That MPTCP has no user timeout is nothing to tell.
         let Outcome::Written(written) = outcome else { continue };
@@ -274,22 +274,22 @@ fn a_socket_that_is_checked() {
 #[test]
 fn reasons() {
     let reason = |entries: &[&str], mut socket: Fake| match check(&settings(entries), &mut socket, HERE) {
-        Outcome::LeftAlone(why) => Some(why),
+        Outcome::Skipped(why) => Some(why),
         Outcome::Written(_) => None,
     };
     let tcp = || Fake::new(Kind::Tcp);
-    assert_eq!(reason(&[], Fake::new(Kind::Other)), Some(Why::NotTcp));
-    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Other)), Some(Why::NotTcp));
-    assert_eq!(reason(&[], tcp().program(&[("idle", 60)])), Some(Why::AlreadySet));
-    assert_eq!(reason(&[], tcp().program(&[("idle", 61)])), Some(Why::ProgramsOwn));
-    assert_eq!(reason(&["KA_RULES=* off"], tcp().program(&[("idle", 61)])), Some(Why::ProgramsOwn));
+    assert_eq!(reason(&[], Fake::new(Kind::Other)), Some(SkipReason::NotTcp));
+    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Other)), Some(SkipReason::NotTcp));
+    assert_eq!(reason(&[], tcp().program(&[("idle", 60)])), Some(SkipReason::AlreadySet));
+    assert_eq!(reason(&[], tcp().program(&[("idle", 61)])), Some(SkipReason::ProgramsOwn));
+    assert_eq!(reason(&["KA_RULES=* off"], tcp().program(&[("idle", 61)])), Some(SkipReason::ProgramsOwn));
     assert_eq!(
         reason(&["KA_RULES=* count=9"], tcp().program(&[("idle", 60), ("interval", 15)])),
-        Some(Why::AlreadySet)
+        Some(SkipReason::AlreadySet)
     );
-    assert_eq!(reason(&["KA_IDLE=7200", "KA_INTERVAL=75"], tcp()), Some(Why::NoMarker));
-    assert_eq!(reason(&[], Fake::new(Kind::Sandboxed)), Some(Why::Refused(EPERM)));
-    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Sandboxed)), Some(Why::Refused(EPERM)));
+    assert_eq!(reason(&["KA_IDLE=7200", "KA_INTERVAL=75"], tcp()), Some(SkipReason::NoMarker));
+    assert_eq!(reason(&[], Fake::new(Kind::Sandboxed)), Some(SkipReason::Refused(EPERM)));
+    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Sandboxed)), Some(SkipReason::Refused(EPERM)));
     assert_eq!(reason(&[], tcp()), None);
 }
 
@@ -303,7 +303,11 @@ fn what_is_not_tcp_is_asked_once_and_left_alone() {
     ] {
         let mut socket = Fake::new(Kind::Other).program(&[("keepalive", 1)]);
         let outcome = check(&settings(entries), &mut socket, HERE);
-        assert_eq!((outcome, &*socket.asked()), (Outcome::LeftAlone(Why::NotTcp), "get idle"), "{entries:?}");
+        assert_eq!(
+            (outcome, &*socket.asked()),
+            (Outcome::Skipped(SkipReason::NotTcp), "get idle"),
+            "{entries:?}"
+        );
         if settings(entries).force {
             set_by_program(&settings(entries), &mut socket, "keepalive", 0);
             assert_eq!((socket.on, &*socket.asked()), (false, "get idle"), "{entries:?}");
@@ -358,13 +362,13 @@ fn namespaces() {
 fn a_namespace_that_cannot_be_asked() {
     let here = PerField([300, 20, 3, 0]);
     for (entries, sets, short, shows, later) in [
-        (&[][..], &[][..], Outcome::LeftAlone(Why::ProgramsOwn), "off 300/20/3", "on 60/15/9"),
-        (&[], &[("idle", 20)], Outcome::LeftAlone(Why::ProgramsOwn), "off 20/20/3", "off 20/20/3"),
-        (&[], &[("idle", 60)], Outcome::LeftAlone(Why::AlreadySet), "off 60/20/3", "off 60/20/3"),
+        (&[][..], &[][..], Outcome::Skipped(SkipReason::ProgramsOwn), "off 300/20/3", "on 60/15/9"),
+        (&[], &[("idle", 20)], Outcome::Skipped(SkipReason::ProgramsOwn), "off 20/20/3", "off 20/20/3"),
+        (&[], &[("idle", 60)], Outcome::Skipped(SkipReason::AlreadySet), "off 60/20/3", "off 60/20/3"),
         (
             &["KA_IDLE=300"],
             &[("interval", 75)],
-            Outcome::LeftAlone(Why::AlreadySet),
+            Outcome::Skipped(SkipReason::AlreadySet),
             "off 300/75/3",
             "off 300/75/3",
         ),
@@ -586,18 +590,18 @@ fn options_that_are_refused() {
     let mut socket = Picky(ours, &[Count]);
     let peer = Service { peer: HERE.parse().unwrap(), port: 80 };
     let outcome = decide::check(&settings, &mut socket, &mut |_: &mut Picky| Some(peer));
-    assert_eq!(outcome, Outcome::LeftAlone(Why::Refused(102)));
+    assert_eq!(outcome, Outcome::Skipped(SkipReason::Refused(102)));
 }
 
 #[test]
 fn which_connects_have_begun() {
     for errno in 0..200 {
-        assert!(decide::has_begun(0, errno), "errno is not looked at on success: {errno}");
+        assert!(decide::connect_started(0, errno), "errno is not looked at on success: {errno}");
         let goes_on = errno == libc::EINPROGRESS || errno == libc::EINTR;
-        assert_eq!(decide::has_begun(-1, errno), goes_on, "{errno}");
+        assert_eq!(decide::connect_started(-1, errno), goes_on, "{errno}");
         // Nothing that connect(2) returns.
         for result in [1, -2, i32::MIN, i32::MAX] {
-            assert!(!decide::has_begun(result, errno), "{result} {errno}");
+            assert!(!decide::connect_started(result, errno), "{result} {errno}");
         }
     }
 }

@@ -6,12 +6,12 @@ use std::mem::size_of;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket, Why};
+use kashim_policy::decide::{self, Errno, Opt, Outcome, SkipReason, Socket};
 use kashim_policy::environment::Environment;
+use kashim_policy::keepalive::{Defaults, Field};
+use kashim_policy::parse::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
-use kashim_policy::value::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
-use kashim_policy::values::{Defaults, Field};
 use libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET};
 use proptest::prelude::*;
 
@@ -116,16 +116,16 @@ fn read(entries: &[String]) -> Box<Settings> {
 /// of 0, which is called `off` here.)
 #[test]
 fn the_limits_are_the_kernels() {
-    type Read = fn(&[u8], u32) -> Result<u32, value::Problem>;
+    type Read = fn(&[u8], u32) -> Result<u32, value::ErrorKind>;
     let around = |middle: u32| middle - 3..middle + 3;
     let numbers = || (0..300).chain(around(MAX_SECONDS)).chain(around(65536)).chain(around(100_000));
     let timeouts = (1..300).chain(around(MAX_USER_TIMEOUT)).chain(around(u32::MAX / 1000 - 3));
     let mut socket = Real::tcp();
     for (field, read, max, scale, numbers) in [
-        (Field::Idle, value::duration as Read, MAX_SECONDS, 1, numbers().collect::<Vec<_>>()),
-        (Field::Interval, value::duration, MAX_SECONDS, 1, numbers().collect()),
-        (Field::Count, value::count, MAX_COUNT, 1, numbers().collect()),
-        (Field::UserTimeout, value::duration, MAX_USER_TIMEOUT, 1000, timeouts.collect()),
+        (Field::Idle, parse::duration as Read, MAX_SECONDS, 1, numbers().collect::<Vec<_>>()),
+        (Field::Interval, parse::duration, MAX_SECONDS, 1, numbers().collect()),
+        (Field::Count, parse::count, MAX_COUNT, 1, numbers().collect()),
+        (Field::UserTimeout, parse::duration, MAX_USER_TIMEOUT, 1000, timeouts.collect()),
     ] {
         for n in numbers {
             let accepted = read(n.to_string().as_bytes(), max);
@@ -179,12 +179,12 @@ fn connections_that_came_another_way() {
     assert!(matches!(decide::check(&settings, &mut socket, &mut service), Outcome::Written(_)));
     assert_eq!(socket.shows(), (true, [77, 11, 5, 0]));
     let again = decide::check(&settings, &mut socket, &mut service);
-    assert_eq!(again, Outcome::LeftAlone(Why::AlreadySet));
+    assert_eq!(again, Outcome::Skipped(SkipReason::AlreadySet));
 
     let mut socket = connect();
     socket.set(Opt::Value(Field::Idle), 33).unwrap();
     let own = decide::check(&settings, &mut socket, &mut service);
-    assert_eq!(own, Outcome::LeftAlone(Why::ProgramsOwn));
+    assert_eq!(own, Outcome::Skipped(SkipReason::ProgramsOwn));
     assert_eq!(socket.shows(), (false, [33, here.0[1], here.0[2], 0]));
 
     // A rule switches it off, and every value goes back to the namespace's.
@@ -197,7 +197,7 @@ fn connections_that_came_another_way() {
     let unix = std::os::unix::net::UnixStream::pair().unwrap().0;
     let mut unix = Real { fd: unix.into(), known: None };
     let other = decide::check(&settings, &mut unix, &mut service);
-    assert_eq!((other, unix.number_of(SO_KEEPALIVE)), (Outcome::LeftAlone(Why::NotTcp), 0));
+    assert_eq!((other, unix.number_of(SO_KEEPALIVE)), (Outcome::Skipped(SkipReason::NotTcp), 0));
 }
 
 /// A value as somebody may write it, and what it means: a number of seconds, or the kernel's own.

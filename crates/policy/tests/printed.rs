@@ -1,16 +1,16 @@
 //! What is printed can be read: values in words are settings again, a complaint shows the value that it is about, and
 //! what it says is accepted is.
 
-use kashim_policy::complaint::{Accepted, Complaint};
 use kashim_policy::describe;
 use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::hazard;
+use kashim_policy::keepalive::{Defaults, Field, PerField};
 use kashim_policy::line::Line;
-use kashim_policy::presets::PRESETS;
+use kashim_policy::middleboxes::MIDDLEBOXES;
+use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules::Action;
+use kashim_policy::setting_error::{Accepted, SettingError};
 use kashim_policy::settings::Settings;
-use kashim_policy::value::Problem;
-use kashim_policy::values::{Defaults, Field, PerField};
+use kashim_policy::warning;
 use proptest::prelude::*;
 
 fn text(write: impl FnOnce(&mut Line)) -> String {
@@ -24,7 +24,7 @@ fn read(entries: &[Vec<u8>]) -> (Box<Settings>, Vec<String>) {
     let mut settings = Box::new(Settings::EMPTY);
     let mut complaints = Vec::new();
     let environment = Environment::from_entries(entries.iter().map(Vec::as_slice));
-    settings.read(&environment, &mut |complaint: &Complaint| {
+    settings.read(&environment, &mut |complaint: &SettingError| {
         complaints.push(text(|line| complaint.write(line)));
     });
     (settings, complaints)
@@ -236,14 +236,14 @@ fn every_text_is_its_own() {
         }
     }
     distinct(Variable::ALL.iter().map(|v| v.text()));
-    distinct(Problem::ALL.iter().map(|p| p.text()));
+    distinct(ErrorKind::ALL.iter().map(|p| p.text()));
     distinct(Accepted::ALL.iter().map(|a| a.text()));
 }
 
 /// The values for every middlebox with a name are accepted as settings, and have nothing dangerous about them.
 #[test]
 fn presets_are_settings() {
-    for preset in PRESETS {
+    for preset in MIDDLEBOXES {
         let value = |n: u32| n.to_string().into_bytes();
         let (settings, complaints) = read(&[
             entry(b"KA_IDLE", &value(preset.idle)),
@@ -253,6 +253,6 @@ fn presets_are_settings() {
         assert_eq!(complaints, [""; 0], "{preset:?}");
         let shown = settings.plain.resolve(&Defaults::LINUX).0.map(|n| n.map(|n| n.get()));
         assert_eq!(shown, [Some(preset.idle), Some(preset.interval), Some(preset.count), None]);
-        hazard::each(&settings, &mut |_, hazard| panic!("{preset:?}: {hazard:?}"));
+        warning::each(&settings, &mut |_, warning| panic!("{preset:?}: {warning:?}"));
     }
 }

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use kashim_policy::describe;
+use kashim_policy::keepalive::Values;
 use kashim_policy::line::Line;
+use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules::{Action, MAX_RULES, Rules, Service};
-use kashim_policy::value::Problem;
-use kashim_policy::values::Values;
 
 /// The rules, and what is wrong with the bad ones.
-fn read(text: &str) -> (Box<Rules>, Vec<(u32, Problem)>) {
+fn read(text: &str) -> (Box<Rules>, Vec<(u32, ErrorKind)>) {
     let mut rules = Box::new(Rules::NONE);
     let mut bad = Vec::new();
     rules.read(text.as_bytes(), &Values::DEFAULT, &mut |complaint| {
@@ -109,7 +109,7 @@ fn settings_of_a_rule() {
 
 #[test]
 fn bad_rules() {
-    use Problem::*;
+    use ErrorKind::*;
     for (text, want) in [
         ("localhost off", HostName),
         ("example.org:80 off", HostName),
@@ -196,12 +196,12 @@ fn as_many_as_fit() {
     // One complaint, however many there are.
     for n in [65, 1000] {
         let (read65, bad) = read(&rules(n));
-        assert_eq!((read65.as_slice().len(), bad), (64, vec![(65, Problem::TooManyRules)]));
+        assert_eq!((read65.as_slice().len(), bad), (64, vec![(65, ErrorKind::TooManyRules)]));
     }
     // Bad ones take no room, and are told of behind the last that fits, too.
     let (read66, bad) = read(&format!("x off;{}y off", rules(64)));
     assert_eq!(read66.as_slice().len(), 64);
-    assert_eq!(bad, [(1, Problem::HostName), (66, Problem::HostName)]);
+    assert_eq!(bad, [(1, ErrorKind::HostName), (66, ErrorKind::HostName)]);
     // Read again, they are other ones.
     let mut again = read64;
     again.clear();

@@ -1,15 +1,15 @@
-//! All settings of a process: from an environment to values, complaints, hazards and words.
+//! All settings of a process: from an environment to values, complaints, warnings and words.
 
-use kashim_policy::complaint::Complaint;
-use kashim_policy::decide::{Outcome, Why, Written};
+use kashim_policy::decide::{Outcome, SkipReason, Written};
 use kashim_policy::describe;
 use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::hazard::{self, Hazard};
+use kashim_policy::keepalive::PerField;
 use kashim_policy::line::Line;
+use kashim_policy::parse::ErrorKind;
+use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
 use kashim_policy::skip;
-use kashim_policy::value::Problem;
-use kashim_policy::values::PerField;
+use kashim_policy::warning::{self, Warning};
 
 fn environment<'a>(entries: &'a [&'a str]) -> Environment<'a> {
     Environment::from_entries(entries.iter().map(|entry| entry.as_bytes()))
@@ -21,7 +21,7 @@ fn read(entries: &[&str]) -> (Box<Settings>, Vec<String>) {
     // It may hold anything before.
     settings.force = true;
     let mut complaints = Vec::new();
-    settings.read(&environment(entries), &mut |complaint: &Complaint| {
+    settings.read(&environment(entries), &mut |complaint: &SettingError| {
         complaints.push(text(|line| complaint.write(line)));
     });
     (settings, complaints)
@@ -298,11 +298,11 @@ fn where_the_log_goes() {
         ("KA_LOG=stderr\r", Ok(Log::Stderr)),
         ("KA_LOG=/a b", Ok(Log::Path(b"/a b"))),
         (&longest, Ok(Log::Path(&longest.as_bytes()[7..]))),
-        (&format!("{longest}x"), Err(Problem::PathTooLong)),
-        ("KA_LOG=./a", Err(Problem::RelativePath)),
-        ("KA_LOG=a/", Err(Problem::RelativePath)),
-        ("KA_LOG=OFF", Err(Problem::NotALogTarget)),
-        ("KA_LOG=1", Err(Problem::NotALogTarget)),
+        (&format!("{longest}x"), Err(ErrorKind::PathTooLong)),
+        ("KA_LOG=./a", Err(ErrorKind::RelativePath)),
+        ("KA_LOG=a/", Err(ErrorKind::RelativePath)),
+        ("KA_LOG=OFF", Err(ErrorKind::NotALogTarget)),
+        ("KA_LOG=1", Err(ErrorKind::NotALogTarget)),
     ] {
         assert_eq!(settings::log(&environment(&[entry])), want, "{entry:.30}");
     }
@@ -338,9 +338,9 @@ fn programs_that_are_skipped() {
 }
 
 #[test]
-fn hazards() {
-    let one = Hazard::SingleProbe;
-    let above = |idle, interval, kernel| Hazard::IntervalAboveIdle { idle, interval, kernel };
+fn warnings() {
+    let one = Warning::SingleProbe;
+    let above = |idle, interval, kernel| Warning::IntervalAboveIdle { idle, interval, kernel };
     for (entries, want) in [
         (&[][..], &[][..]),
         (&["KA_COUNT=2", "KA_INTERVAL=60"], &[]),
@@ -361,7 +361,7 @@ fn hazards() {
         let (settings, complaints) = read(entries);
         assert_eq!(complaints, [""; 0]);
         let mut found = Vec::new();
-        hazard::each(&settings, &mut |rule, hazard| found.push((rule, hazard)));
+        warning::each(&settings, &mut |rule, warning| found.push((rule, warning)));
         assert_eq!(found, want, "{entries:?}");
     }
     assert_eq!(text(|line| one.write(line)), "count 1: one lost probe ends a healthy connection");
@@ -386,14 +386,14 @@ fn outcomes_in_words() {
         ),
         (written(None, [NO, NO, 3, 195_000], None), "set count 3, user timeout 195000 ms"),
         (written(Some(true), [NO; 4], None), "set keepalive on"),
-        (Outcome::LeftAlone(Why::NotTcp), "left alone: not TCP"),
-        (Outcome::LeftAlone(Why::AlreadySet), "left alone: already set"),
-        (Outcome::LeftAlone(Why::ProgramsOwn), "left alone: the program's own settings"),
-        (Outcome::LeftAlone(Why::NoMarker), "left alone: no setting differs from the kernel's"),
+        (Outcome::Skipped(SkipReason::NotTcp), "left alone: not TCP"),
+        (Outcome::Skipped(SkipReason::AlreadySet), "left alone: already set"),
+        (Outcome::Skipped(SkipReason::ProgramsOwn), "left alone: the program's own settings"),
+        (Outcome::Skipped(SkipReason::NoMarker), "left alone: no setting differs from the kernel's"),
     ] {
         assert_eq!(text(|line| describe::outcome(line, &outcome)), want);
     }
-    let refused = text(|line| describe::outcome(line, &Outcome::LeftAlone(Why::Refused(1))));
+    let refused = text(|line| describe::outcome(line, &Outcome::Skipped(SkipReason::Refused(1))));
     assert!(refused.starts_with("left alone: refused by the system ("), "{refused}");
     let half = text(|line| describe::outcome(line, &written(Some(true), [NO; 4], Some(22))));
     assert!(

@@ -1,11 +1,11 @@
 //! Text out of bytes that came from anywhere, and settings that are written and read again.
 
-use kashim_policy::complaint::Complaint;
 use kashim_policy::environment::Environment;
+use kashim_policy::keepalive::{Defaults, Field, Values};
 use kashim_policy::line::Line;
 use kashim_policy::rules::{Action, Rules, Service};
+use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::Settings;
-use kashim_policy::values::{Defaults, Field, Values};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -36,7 +36,7 @@ fn quoting() {
 fn a_line_that_is_full() {
     let mut line = Line::EMPTY;
     for _ in 0..100 {
-        line.text("0123456789");
+        line.push_str("0123456789");
     }
     line.end();
     let bytes = line.as_bytes();
@@ -46,7 +46,7 @@ fn a_line_that_is_full() {
 
 fn read<'a>(
     entries: impl IntoIterator<Item = &'a [u8]>,
-    complain: &mut dyn FnMut(&Complaint),
+    complain: &mut dyn FnMut(&SettingError),
 ) -> Box<Settings> {
     let mut settings = Box::new(Settings::EMPTY);
     settings.read(&Environment::from_entries(entries.into_iter()), complain);

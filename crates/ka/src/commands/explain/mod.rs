@@ -1,0 +1,90 @@
+//! `ka explain`: what keepalive values mean.
+
+pub mod args;
+mod timing;
+pub mod words;
+
+use std::io::{self, Write};
+
+use kashim_policy::environment::Variable;
+use kashim_policy::keepalive::Values;
+use kashim_policy::rules::Action;
+use kashim_policy::settings::is_disabled;
+
+use crate::cli::environment::{Environment, rule_warnings};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::values;
+use crate::output::escape::escaped;
+use crate::tcp::defaults;
+
+/// The parts of IDLE/INTERVAL/COUNT/USER-TIMEOUT.
+const PARTS: [(&str, Variable); 4] = [
+    ("idle", Variable::Idle),
+    ("interval", Variable::Interval),
+    ("count", Variable::Count),
+    ("user timeout", Variable::UserTimeout),
+];
+
+/// Runs it.
+pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
+    let (text, exit) = match args.values {
+        Some(values) => (words::explain(&read(&values)?, &defaults::read()), Exit::Yes),
+        None => environment(&Environment::ours()?),
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+    Ok(exit)
+}
+
+/// Reads `300/30/5`.
+fn read(text: &str) -> Result<Values, Error> {
+    let parts: Vec<_> = text.split('/').collect();
+    if parts.len() > PARTS.len() {
+        let shown = escaped(text.as_bytes()).into_owned();
+        return Err(Error::usage(format!(
+            "\"{shown}\": accepted: IDLE/INTERVAL/COUNT/USER-TIMEOUT, as 300/30/5"
+        )));
+    }
+    let mut all = Values::DEFAULT;
+    for ((name, variable), part) in PARTS.into_iter().zip(parts) {
+        values::read(&mut all, name, variable, part)?;
+    }
+    Ok(all)
+}
+
+/// Everything that the environment sets.
+fn environment(environment: &Environment) -> (String, Exit) {
+    let kernel = defaults::read();
+    let (settings, faults) = environment.settings();
+    let mut text = words::explain(&settings.plain, &kernel);
+    let mut row = |name: &str, words: &str| text.push_str(&format!("  {name:<10}{words}\n"));
+    if is_disabled(&environment.policy()) {
+        row("note", "KA_DISABLE switches kashim off: nothing of this is in force");
+    }
+    let rules = environment.rules(&faults);
+    for ((n, written), rule) in rules.iter().zip(settings.rules.as_slice()) {
+        let meaning = match &rule.action {
+            Action::Off => "no keepalive".to_owned(),
+            Action::Values(values) => words::in_short(values, &kernel),
+        };
+        row(&format!("rule {n}"), &format!("\"{}\": {meaning}", escaped(written)));
+    }
+    for warning in rule_warnings(&settings, &rules) {
+        row("warning", &warning);
+    }
+    for ((n, _), rule) in rules.iter().zip(settings.rules.as_slice()) {
+        let Action::Values(values) = &rule.action else { continue };
+        if let Some(words) = words::on_uploads_by_rule(values, &settings.plain, &kernel) {
+            row("warning", &format!("rule {n}: {words}"));
+        }
+    }
+    for fault in &faults {
+        row("error", &fault.text);
+    }
+    for stranger in environment.unknown_variables() {
+        row("warning", &stranger);
+    }
+    (text, if faults.is_empty() { Exit::Yes } else { Exit::No })
+}

@@ -1,0 +1,53 @@
+//! The subcommands, a module each, with its arguments in `args`; and the command line as a whole, the one definition of
+//! which help, manual pages and completions are made.
+
+mod check;
+mod explain;
+mod generate;
+mod probe;
+mod set;
+mod status;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+
+/// See, change and measure the TCP keepalives of running programs
+#[derive(Debug, Parser)]
+#[command(name = "ka", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show connections, their keepalive, and whether they outlive a middlebox
+    Status(status::args::StatusArgs),
+    /// Change the keepalive of a running program's connections
+    Set(set::args::SetArgs),
+    /// Measure after how much silence a path forgets a connection
+    Probe(probe::args::ProbeArgs),
+    /// Say whether and how a command would be served by the library
+    Check(check::args::CheckArgs),
+    /// Say what keepalive values mean
+    Explain(explain::args::ExplainArgs),
+    /// Write manual pages and completions
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
+}
+
+/// Runs a subcommand.
+pub fn run(command: Command) -> Result<Exit, Error> {
+    match command {
+        Command::Status(args) => status::run(args),
+        Command::Set(args) => set::run(args),
+        Command::Probe(args) => probe::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Generate(args) => generate::run(args, Cli::command()),
+    }
+}

@@ -1,0 +1,291 @@
+//! One connection that is left silent for a while, and then asked whether the path still knows it.
+//!
+//! All is done with plain system calls (rustix makes no others on Linux), so that a preloaded libkashim.so has no say
+//! in it: a connection that is kept alive is never silent.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, ipproto, recv, socket_with};
+
+use crate::tcp::tcp_info::TcpInfo;
+
+/// How long a connection may take to be made.
+pub const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+/// A server may talk first. How much later than planned its silence may be over.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How long an answer to a probe is waited for, besides two round trips. Three probes go out in that time.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The probe was answered.
+    Alive,
+    /// The probes were not.
+    Dropped,
+    /// The answer was a RST.
+    Reset,
+    /// A RST came while nothing was asked.
+    ResetInSilence,
+    /// The other end closed it (FIN).
+    Closed,
+    /// It never was silent for so long, because the other end kept sending.
+    NeverSilent,
+}
+
+impl Outcome {
+    /// Whether the connection was at an end, for whatever reason.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Outcome::Alive | Outcome::NeverSilent)
+    }
+
+    /// Whether it came about by itself.
+    pub fn is_unasked(self) -> bool {
+        matches!(self, Outcome::Closed | Outcome::ResetInSilence | Outcome::NeverSilent)
+    }
+}
+
+/// What was seen on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// How long it was to be silent.
+    pub planned: Duration,
+    /// How long it was silent when that was seen, at least. For [`Outcome::NeverSilent`] its longest silence.
+    pub at_least: Duration,
+    /// The same, at most.
+    pub at_most: Duration,
+    /// What was seen.
+    pub outcome: Outcome,
+}
+
+/// Why there is no connection.
+pub type Failure = Errno;
+
+/// A connection, from before it is made to its end.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    planned: Duration,
+    opened: Instant,
+    quiet: Quiet,
+    stage: Stage,
+}
+
+/// Since when nothing has passed. The kernel tells how many segments have passed, not when: so it is known from one
+/// look to the next.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Not before this.
+    earliest: Instant,
+    /// Not after this.
+    latest: Instant,
+    looked: Instant,
+    segments: (u32, u32),
+    /// The longest silence that was broken: how long it was at least, and at most.
+    longest: (Duration, Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Connecting,
+    Silent,
+    /// `silence` is what had passed at least when probing was switched on, `sent` what had passed at most when the first
+    /// probe was seen to be on its way.
+    Probing {
+        since: Instant,
+        silence: Duration,
+        sent: Option<Duration>,
+    },
+}
+
+impl Connection {
+    /// Begins to connect.
+    pub fn open(address: SocketAddr, planned: Duration) -> Result<Self, Failure> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        // A supervisor may have switched it on.
+        if sockopt::socket_keepalive(&socket)? {
+            sockopt::set_socket_keepalive(&socket, false)?;
+        }
+        let opened = Instant::now();
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let quiet = Quiet {
+            earliest: opened,
+            latest: opened,
+            looked: opened,
+            segments: (0, 0),
+            longest: (Duration::ZERO, Duration::ZERO),
+        };
+        Ok(Self { socket, planned, opened, quiet, stage: Stage::Connecting })
+    }
+
+    /// How long it is to be silent.
+    pub fn planned(&self) -> Duration {
+        self.planned
+    }
+
+    /// What is to be polled for.
+    pub fn interest(&self) -> PollFlags {
+        match self.stage {
+            Stage::Connecting => PollFlags::OUT,
+            Stage::Silent | Stage::Probing { .. } => PollFlags::IN | PollFlags::RDHUP,
+        }
+    }
+
+    /// Whether it is made.
+    pub fn is_made(&self) -> bool {
+        !matches!(self.stage, Stage::Connecting)
+    }
+
+    /// Whether something is about to happen, so that it should be looked at often.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Probing { .. })
+    }
+
+    /// When its silence will be over.
+    pub fn due(&self) -> Instant {
+        self.quiet.latest + self.planned
+    }
+
+    /// Looks at it. `ready` is what polling told. Returns what was seen, when that is clear, or why it could not be made.
+    pub fn look(&mut self, ready: PollFlags) -> Result<Option<Observation>, Failure> {
+        match self.stage {
+            Stage::Connecting => self.look_at_connecting(ready).map(|()| None),
+            Stage::Silent => self.look_at_silence(ready),
+            Stage::Probing { since, silence, sent } => self.look_for_answer(ready, since, silence, sent),
+        }
+    }
+
+    fn look_at_connecting(&mut self, ready: PollFlags) -> Result<(), Failure> {
+        if ready.is_empty() {
+            return if self.opened.elapsed() > CONNECTS_WITHIN { Err(Errno::TIMEDOUT) } else { Ok(()) };
+        }
+        sockopt::socket_error(&self.socket)??;
+        let info = self.info()?;
+        let now = Instant::now();
+        // The last segment of the handshake went out at some time between.
+        self.quiet.earliest = self.opened;
+        self.quiet.latest = now;
+        self.quiet.looked = now;
+        self.quiet.segments = info.segments;
+        self.stage = Stage::Silent;
+        Ok(())
+    }
+
+    fn look_at_silence(&mut self, ready: PollFlags) -> Result<Option<Observation>, Failure> {
+        let ended = self.ended(ready);
+        let now = Instant::now();
+        if let Some(ended) = ended {
+            let outcome = if ended == Outcome::Reset { Outcome::ResetInSilence } else { ended };
+            // Some servers say goodbye first, which breaks the silence that they end.
+            let longest = self.quiet.longest.max(self.silent_for(now));
+            return Ok(Some(self.observation(longest, outcome)));
+        }
+        let segments = self.info()?.segments;
+        let quiet = &mut self.quiet;
+        if segments != quiet.segments {
+            quiet.segments = segments;
+            quiet.longest = quiet.longest.max((quiet.looked - quiet.latest, now - quiet.earliest));
+            quiet.earliest = quiet.looked;
+            quiet.latest = now;
+        }
+        quiet.looked = now;
+        if now >= self.due() {
+            self.begin_to_probe(now)?;
+        } else if self.opened.elapsed() > self.planned + GRACE {
+            let longest = self.quiet.longest.max(self.silent_for(now));
+            return Ok(Some(self.observation(longest, Outcome::NeverSilent)));
+        }
+        Ok(None)
+    }
+
+    fn begin_to_probe(&mut self, now: Instant) -> Result<(), Failure> {
+        const SECOND: Duration = Duration::from_secs(1);
+        sockopt::set_tcp_keepintvl(&self.socket, SECOND)?;
+        sockopt::set_tcp_keepcnt(&self.socket, 9)?;
+        sockopt::set_socket_keepalive(&self.socket, true)?;
+        // The idle time last: the timer is set anew by it, and since so much time has passed already, it fires at once.
+        sockopt::set_tcp_keepidle(&self.socket, SECOND)?;
+        self.stage = Stage::Probing { since: now, silence: now - self.quiet.latest, sent: None };
+        Ok(())
+    }
+
+    fn look_for_answer(
+        &mut self,
+        ready: PollFlags,
+        since: Instant,
+        silence: Duration,
+        sent: Option<Duration>,
+    ) -> Result<Option<Observation>, Failure> {
+        let ended = self.ended(ready);
+        let now = Instant::now();
+        let (_, passed) = self.silent_for(now);
+        if let Some(outcome) = ended {
+            return Ok(Some(self.observation((silence, sent.unwrap_or(passed)), outcome)));
+        }
+        let info = self.info()?;
+        // What was heard last was either before the silence or after the probe.
+        if info.unanswered == 0 && info.heard < now - since + silence / 2 {
+            return Ok(Some(self.observation((silence, passed), Outcome::Alive)));
+        }
+        let sent = sent.or((info.unanswered > 0).then_some(passed));
+        self.stage = Stage::Probing { since, silence, sent };
+        let patience = ANSWERS_WITHIN + 2 * info.round_trip;
+        if now - since <= patience || info.unanswered < 2 {
+            return Ok(None);
+        }
+        // Where nothing arrives, a FIN would only be sent again and again.
+        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        Ok(Some(self.observation((silence, sent.unwrap_or(passed)), Outcome::Dropped)))
+    }
+
+    /// Reads what has come, which is of no interest, and tells whether that was all for ever.
+    fn ended(&self, ready: PollFlags) -> Option<Outcome> {
+        let mut data = [0; 4096];
+        // Never for long, however much there is: the others want to be looked at.
+        for _ in 0..16 {
+            if ready.is_empty() {
+                break;
+            }
+            match recv(&self.socket, &mut data, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Some(Outcome::Closed),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                // Our own timer, at a path that loses everything, or a router that says that it has no way.
+                Err(Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
+                    return Some(Outcome::Dropped);
+                }
+                Err(_) => return Some(Outcome::Reset),
+            }
+        }
+        None
+    }
+
+    fn info(&self) -> Result<TcpInfo, Failure> {
+        TcpInfo::read(self.socket.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+
+    /// How long nothing has passed, at least and at most.
+    fn silent_for(&self, now: Instant) -> (Duration, Duration) {
+        (now - self.quiet.latest, now - self.quiet.earliest)
+    }
+
+    fn observation(&self, (at_least, at_most): (Duration, Duration), outcome: Outcome) -> Observation {
+        Observation { planned: self.planned, at_least, at_most, outcome }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

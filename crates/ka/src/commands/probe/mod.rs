@@ -1,0 +1,206 @@
+//! `ka probe`: after how much silence a path forgets a connection, measured from the client alone.
+
+mod advice;
+pub mod args;
+mod connection;
+mod finding;
+mod json;
+mod ladder;
+mod pass;
+mod progress;
+mod report;
+mod stop;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kashim_policy::parse::{self, MAX_SECONDS};
+use serde_json::Value;
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::host_port::HostPort;
+use crate::cli::values;
+use crate::output::escape::escaped;
+
+use connection::{CONNECTS_WITHIN, Failure, Observation};
+use finding::{End, Finding};
+use pass::{Event, Pass};
+use progress::Progress;
+use stop::Stop;
+
+/// Where nobody answers is found out, and most firewalls let through.
+const DEFAULT_PORT: u16 = 443;
+/// Where no service is (RFC 1078 gave it to one that nobody runs), so that who answers there answers everywhere.
+const NOBODYS_PORT: u16 = 1;
+/// How many connections may be asked for.
+const CONNECTIONS: std::ops::RangeInclusive<u32> = 2..=64;
+
+/// Runs it.
+pub fn run(args: args::ProbeArgs) -> Result<Exit, Error> {
+    let target = HostPort::read(&args.target)?;
+    let max = values::duration("--max", &args.max, MAX_SECONDS)?;
+    if max < 2 {
+        return Err(Error::usage("--max: at least 2 seconds"));
+    }
+    let connections = parse::count(args.connections.as_bytes(), *CONNECTIONS.end())
+        .ok()
+        .filter(|n| CONNECTIONS.contains(n))
+        .ok_or_else(|| {
+            let shown = escaped(args.connections.as_bytes()).into_owned();
+            Error::usage(format!("--connections \"{shown}\": accepted: 2 to 64"))
+        })?;
+    let port = target.port.unwrap_or(DEFAULT_PORT);
+    let max = Duration::from_secs(max.into());
+    let mut probe = Probe {
+        max,
+        connections: connections as usize,
+        document: args.json.then(|| json::head(&target.host, port, max, connections as usize)),
+        observations: Vec::new(),
+        failed: 0,
+    };
+    let addresses = target.resolve(port)?;
+    // Not before, because looking a name up is not to be interrupted halfway.
+    let stop = Stop::listen().map_err(|error| Error::new(format!("cannot listen for signals: {error}")))?;
+    let exit = probe.measure(&target.host, &addresses, &stop)?;
+    if let Some(document) = &probe.document {
+        say(&format!("{document:#}\n"))?;
+    }
+    stop.obey();
+    Ok(exit)
+}
+
+/// One measurement.
+struct Probe {
+    max: Duration,
+    connections: usize,
+    /// What is written at the end, instead of lines as they come.
+    document: Option<Value>,
+    observations: Vec<Observation>,
+    failed: usize,
+}
+
+impl Probe {
+    fn measure(&mut self, host: &str, addresses: &[SocketAddr], stop: &Stop) -> Result<Exit, Error> {
+        let shown = escaped(host.as_bytes()).into_owned();
+        let (address, took) = match reach(&shown, addresses, stop)? {
+            Ok(reached) => reached,
+            Err(failure) => {
+                if let Some(document) = &mut self.document {
+                    json::failure(document, failure, stop.asked());
+                }
+                return Ok(Exit::CannotTell);
+            }
+        };
+        if let Some(document) = &mut self.document {
+            document["address"] = address.ip().to_string().into();
+        }
+        let proxy = answers_everywhere(address, took, stop).then_some(NOBODYS_PORT);
+        let silences = ladder::first(self.max, self.connections);
+        self.words(|| report::intention(&shown, &address.to_string(), &silences, took))?;
+        self.pass(1, address, &silences, stop)?;
+        let mut finding = Finding::new(&self.observations, self.max);
+        if let (Some(gone), false) = (finding.end.limit(), stop.asked()) {
+            let alive = finding.alive.unwrap_or_default();
+            let silences = ladder::between(alive, gone, self.connections);
+            if !silences.is_empty() {
+                self.words(|| report::second_intention(&silences, alive))?;
+                self.pass(2, address, &silences, stop)?;
+                finding = Finding::new(&self.observations, self.max);
+            }
+        }
+        self.words(|| report::finding(&finding, self.max, proxy, stop.asked()))?;
+        if let Some(document) = &mut self.document {
+            json::finding(document, &finding, proxy.is_some(), stop.asked());
+            document["failed_connections"] = self.failed.into();
+        }
+        Ok(match finding.end {
+            End::Dropped(_) | End::Reset(_) | End::Never => Exit::Yes,
+            _ => Exit::CannotTell,
+        })
+    }
+
+    fn pass(
+        &mut self,
+        number: u32,
+        address: SocketAddr,
+        silences: &[Duration],
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let longest = silences.last().copied().unwrap_or_default();
+        let progress = Progress::new(longest);
+        let quiet = self.document.is_some();
+        let (mut written, mut last) = (Ok(()), None);
+        let result = pass::run(address, silences, stop, &mut |event| match event {
+            Event::Passed(time) => progress.at(time),
+            Event::Seen(_) if quiet || written.is_err() => {}
+            // What ends them all at the same time is told once.
+            Event::Seen(seen)
+                if last.replace(seen.outcome) == Some(seen.outcome) && seen.outcome.is_unasked() => {}
+            Event::Seen(seen) => written = progress.aside(|| say(&report::observation(seen))),
+        });
+        drop(progress);
+        written?;
+        let Pass { observations, failures } = result.map_err(|error| {
+            Error::new(format!("cannot open connections: {error}; try fewer with --connections"))
+        })?;
+        self.words(|| report::failures(&failures, silences.len()))?;
+        self.failed += failures.len();
+        if let Some(document) = self.document.as_mut().and_then(|d| d["observations"].as_array_mut()) {
+            document.extend(observations.iter().map(|seen| json::observation(number, seen)));
+        }
+        self.observations.extend(observations);
+        Ok(())
+    }
+
+    /// Writes these words, unless it is a document that is wanted.
+    fn words(&self, words: impl FnOnce() -> String) -> Result<(), Error> {
+        if self.document.is_some() { Ok(()) } else { say(&words()) }
+    }
+}
+
+/// Finds the first address that answers. Why none does is said on standard error.
+fn reach(
+    host: &str,
+    addresses: &[SocketAddr],
+    stop: &Stop,
+) -> Result<Result<(SocketAddr, Duration), Failure>, Error> {
+    let mut last = Failure::HOSTUNREACH;
+    for &address in addresses {
+        match pass::reach(address, CONNECTS_WITHIN, stop) {
+            Ok(took) => return Ok(Ok((address, took))),
+            Err(_) if stop.asked() => return Ok(Err(Failure::INTR)),
+            Err(failure) => {
+                let advice = match failure {
+                    Failure::CONNREFUSED => {
+                        "nothing listens there, though something answers; is it the right port?"
+                    }
+                    Failure::TIMEDOUT => {
+                        "no answer within 10 s; is it the right host, and may one connect from here?"
+                    }
+                    _ => "is there a way to it from here?",
+                };
+                let line = format!("ka: error: {host} ({address}): {failure}: {advice}\n");
+                let _ = io::stderr().write_all(line.as_bytes());
+                last = failure;
+            }
+        }
+    }
+    Ok(Err(last))
+}
+
+/// Whether something on the way accepts connections also where nothing listens. An answer to that comes as soon as the
+/// other one came; none at all is none.
+fn answers_everywhere(address: SocketAddr, took: Duration, stop: &Stop) -> bool {
+    let nobodys = SocketAddr::new(address.ip(), NOBODYS_PORT);
+    address.port() != NOBODYS_PORT
+        && pass::reach(nobodys, 2 * took + Duration::from_millis(500), stop).is_ok()
+}
+
+fn say(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
+}

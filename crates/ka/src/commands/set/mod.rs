@@ -1,0 +1,230 @@
+//! `ka set`: changes the sockets of a running process.
+
+pub mod args;
+mod change;
+mod config;
+mod peers;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Write, stderr, stdout};
+use std::num::NonZeroU16;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use kashim_policy::keepalive::{Defaults, Field, Interval, Values};
+use kashim_policy::line::Line;
+use kashim_policy::warning;
+use rustix::io::Errno;
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::selector::Selector;
+use crate::output::escape::escaped;
+use crate::process::denial::{Access, Denial};
+use crate::process::netns;
+use crate::process::pidfd::{Options, Process, allow_many_descriptors};
+use crate::process::scan;
+use config::Config;
+use sweep::{Done, Outcome, Sweeper};
+
+/// Runs it.
+pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
+    let config = Config::try_from(args)?;
+    allow_many_descriptors();
+    let mut sweepers = Vec::new();
+    for pid in config.selector.find(&scan::all())? {
+        if let Some(process) = open(&config.selector, pid)? {
+            let kernel = kernel(&config, pid)?;
+            sweepers.push(Sweeper::new(process, kernel));
+        }
+    }
+    let mut account = Account::default();
+    sweepers.retain_mut(|sweeper| account.sweep(sweeper, &config, None));
+    if config.follow {
+        follow(&mut sweepers, &config, &mut account);
+    }
+    account.sum_up(&config);
+    Ok(if account.refused || account.found() == 0 { Exit::No } else { Exit::Yes })
+}
+
+/// The process, if it is still the one that was selected.
+fn open(selector: &Selector, pid: i32) -> Result<Option<Process>, Error> {
+    let process = match Process::open(pid) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return Ok(None),
+        Err(error) => {
+            let rule = Denial::diagnose(error, pid, Access::Attach);
+            return Err(Error::new(format!(
+                "{pid}: cannot take hold of the process: {}",
+                rule.map_or_else(|| error.to_string(), |rule| rule.to_string())
+            )));
+        }
+    };
+    // The number could have been given to another process since it was looked up.
+    let is_meant = match selector {
+        Selector::Pid(_) => true,
+        Selector::Name(name) => scan::is_called(pid, name.as_bytes()),
+    };
+    Ok((is_meant && process.is_alive()).then_some(process))
+}
+
+/// What an untouched socket of the process shows, if that matters.
+fn kernel(config: &Config, pid: i32) -> Result<Defaults, Error> {
+    if !config.change.needs_kernel_defaults() {
+        return Ok(Defaults::LINUX);
+    }
+    let read = || {
+        let mut defaults = Defaults::LINUX;
+        for (field, name) in [(Field::Idle, "time"), (Field::Interval, "intvl"), (Field::Count, "probes")] {
+            // Each thread sees those of the namespace that it is in.
+            let text = fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_keepalive_{name}"));
+            let number = text.ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::NOENT)?;
+            defaults.put(field, number);
+        }
+        Ok(defaults)
+    };
+    let ours = scan::network_namespace("self").ok();
+    let defaults = match scan::network_namespace(&pid.to_string()) {
+        Ok(theirs) if Some(theirs) != ours => {
+            scan::open_network_namespace(pid).and_then(|namespace| netns::within(namespace.as_fd(), read))
+        }
+        _ => read(),
+    };
+    defaults.map_err(|error| {
+        Error::new(format!(
+            "{pid}: cannot read the kernel's own values in its network namespace ({error}); give a number in place of \
+             system"
+        ))
+    })
+}
+
+/// The shortest time between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks again and again, until all processes have ended. At most a twentieth of the time is spent looking.
+fn follow(sweepers: &mut Vec<Sweeper>, config: &Config, account: &mut Account) {
+    let mut cost = Duration::ZERO;
+    let mut last = Instant::now();
+    while let Some(first) = sweepers.first() {
+        first.process().ends_within(PAUSE.max(19 * cost));
+        let start = Instant::now();
+        sweepers
+            .retain_mut(|sweeper| account.sweep(sweeper, config, Some(last)) && sweeper.process().is_alive());
+        cost = start.elapsed();
+        last = start;
+    }
+}
+
+/// What was done so far.
+#[derive(Debug, Default)]
+struct Account {
+    changed: u32,
+    as_wanted: u32,
+    not_changed: u32,
+    /// A process could not be changed at all.
+    refused: bool,
+    /// For each socket that was opened later, the longest time that it can have been without.
+    late: Vec<Duration>,
+    warned: BTreeSet<Vec<u8>>,
+}
+
+impl Account {
+    fn found(&self) -> u32 {
+        self.changed + self.as_wanted + self.not_changed
+    }
+
+    /// One look at a process; `last` is when it was looked at before. Whether to look again.
+    fn sweep(&mut self, sweeper: &mut Sweeper, config: &Config, last: Option<Instant>) -> bool {
+        let pid = sweeper.process().pid;
+        let name = scan::name(pid).unwrap_or_default();
+        let name = escaped(&name);
+        let swept =
+            sweeper.sweep(config, &mut |done| self.tell(&format!("{name}[{pid}]"), config, &done, last));
+        if let Err(rule) = swept {
+            self.refused = true;
+            say(&mut stderr(), &format!("ka: error: {pid} ({name}): its sockets are out of reach: {rule}"));
+        }
+        swept.is_ok()
+    }
+
+    fn tell(&mut self, process: &str, config: &Config, done: &Done, last: Option<Instant>) {
+        let Done { fd, place, before, outcome } = done;
+        let what = match outcome {
+            Outcome::AsWanted => {
+                self.as_wanted += 1;
+                format!("{before}, as wanted")
+            }
+            Outcome::Changed(after) => {
+                self.changed += 1;
+                let word = if config.dry_run { "would be" } else { "now" };
+                format!("{before}, {word} {after}")
+            }
+            Outcome::Refused(error, after) => {
+                self.not_changed += 1;
+                self.refused = true;
+                format!("{before}, now {after}; the rest was refused by the system: {error}")
+            }
+        };
+        let mut when = String::new();
+        if let Some(last) = last {
+            let late = last.elapsed();
+            self.late.push(late);
+            when = format!(" (at most {} ms after it was opened)", late.as_millis());
+        }
+        say(&mut stdout(), &format!("{process} fd {fd}, {place}: {what}{when}"));
+        if let Outcome::Changed(after) = outcome {
+            self.warn(after);
+        }
+    }
+
+    /// Names what is dangerous about values, once.
+    fn warn(&mut self, options: &Options) {
+        let number = |n: u32| u16::try_from(n).ok().and_then(NonZeroU16::new);
+        let values = Values {
+            idle: number(options.idle),
+            interval: number(options.interval).map_or(Interval::System, Interval::Seconds),
+            count: number(options.count),
+            ..Values::DEFAULT
+        };
+        for warning in warning::of(&values).into_iter().flatten().filter(|_| options.on) {
+            let mut line = Line::EMPTY;
+            warning.write(&mut line);
+            if self.warned.insert(line.as_bytes().to_owned()) {
+                say(&mut stderr(), &format!("ka: warning: {}", escaped(line.as_bytes())));
+            }
+        }
+    }
+
+    fn sum_up(&self, config: &Config) {
+        if self.found() == 0 {
+            if !self.refused {
+                say(
+                    &mut stderr(),
+                    "ka: no TCP socket of the process is meant; ka status shows which there are",
+                );
+            }
+            return;
+        }
+        let verb = if config.dry_run { "would be changed" } else { "changed" };
+        let mut text = format!("{} {verb}, {} as wanted before", self.changed, self.as_wanted);
+        if self.not_changed > 0 {
+            text += &format!(", {} refused", self.not_changed);
+        }
+        if let Some(longest) = self.late.iter().max() {
+            text += &format!(
+                "; {} opened later, each set at most {} ms after it was opened",
+                self.late.len(),
+                longest.as_millis()
+            );
+        }
+        say(&mut stdout(), &text);
+    }
+}
+
+/// Writes a line at once. That nobody reads it is no reason to stop changing sockets.
+fn say(out: &mut impl Write, line: &str) {
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}

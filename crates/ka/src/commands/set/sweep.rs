@@ -1,0 +1,153 @@
+//! One look at all sockets of a process.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use kashim_policy::keepalive::Defaults;
+use rustix::io::Errno;
+use rustix::net::{getpeername, getsockname, sockopt};
+
+use super::change::set;
+use super::config::Config;
+use crate::process::denial::{Access, Denial};
+use crate::process::pidfd::{Options, Process};
+use crate::process::scan::{self, Descriptor};
+
+/// What became of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was so before.
+    AsWanted,
+    /// Changed, or it would be.
+    Changed(Options),
+    /// The system refused; what it is now.
+    Refused(Errno, Options),
+}
+
+/// A socket that was meant, and what became of it.
+#[derive(Debug)]
+pub struct Done {
+    /// Its descriptor.
+    pub fd: i32,
+    /// `127.0.0.1:5432 to 10.0.0.1:40000`, or what else it is.
+    pub place: String,
+    /// What it was.
+    pub before: Options,
+    /// What it is.
+    pub outcome: Outcome,
+}
+
+/// A process of which the sockets are changed.
+#[derive(Debug)]
+pub struct Sweeper {
+    process: Process,
+    kernel: Defaults,
+    /// The sockets that need no more looking at.
+    known: BTreeSet<u32>,
+}
+
+impl Sweeper {
+    /// For a process; `kernel` is what an untouched socket shows there.
+    pub fn new(process: Process, kernel: Defaults) -> Self {
+        Self { process, kernel, known: BTreeSet::new() }
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Changes each socket that is meant and that was not met before. A rule that forbids it is the error; that the
+    /// process has ended is none.
+    pub fn sweep(&mut self, config: &Config, tell: &mut dyn FnMut(Done)) -> Result<(), Denial> {
+        let pid = self.process.pid;
+        let found = match scan::sockets(pid) {
+            Ok(found) => found,
+            Err(error) => return self.refused(error, Access::Read),
+        };
+        let mut seen = BTreeSet::new();
+        for descriptor in found {
+            let Descriptor { fd, inode } = descriptor;
+            if config.fd.is_some_and(|wanted| wanted != fd) || self.known.contains(&inode) {
+                seen.extend(self.known.contains(&inode).then_some(inode));
+                continue;
+            }
+            // Two descriptors can be the same socket.
+            if seen.contains(&inode) {
+                continue;
+            }
+            match self.process.socket(descriptor) {
+                Ok(socket) => {
+                    if self.one(config, fd, socket, tell) {
+                        seen.insert(inode);
+                    }
+                }
+                // Closed meanwhile, or the number stands for something else now.
+                Err(Errno::BADF) => {}
+                Err(error) => return self.refused(error, Access::Attach),
+            }
+        }
+        self.known = seen;
+        Ok(())
+    }
+
+    /// Changes one socket. Whether it need not be looked at again.
+    fn one(&self, config: &Config, fd: i32, socket: OwnedFd, tell: &mut dyn FnMut(Done)) -> bool {
+        // Any error: it is not TCP.
+        let Ok(before) = Options::of(&socket) else { return true };
+        let Place { text, peer, settled } = Place::of(&socket);
+        if let Some(peers) = &config.peers {
+            if !peer.is_some_and(|peer| peers.contains(peer)) {
+                // It may still get a peer.
+                return settled;
+            }
+        }
+        let wanted = config.change.apply(before, &self.kernel);
+        let outcome = if wanted == before {
+            Outcome::AsWanted
+        } else if config.dry_run {
+            Outcome::Changed(wanted)
+        } else {
+            let result = set(&socket, before, wanted);
+            // What the kernel says, not what we think that we have done.
+            let now = Options::of(&socket).unwrap_or(before);
+            result.map_or_else(|errno| Outcome::Refused(errno, now), |()| Outcome::Changed(now))
+        };
+        tell(Done { fd, place: text, before, outcome });
+        true
+    }
+
+    fn refused(&self, error: Errno, access: Access) -> Result<(), Denial> {
+        if !self.process.is_alive() {
+            return Ok(());
+        }
+        Denial::diagnose(error, self.process.pid, access).map_or(Ok(()), Err)
+    }
+}
+
+/// Where a socket is in its life.
+struct Place {
+    text: String,
+    peer: Option<SocketAddr>,
+    /// It will not get another peer.
+    settled: bool,
+}
+
+impl Place {
+    fn of(socket: &OwnedFd) -> Self {
+        use std::os::fd::AsFd;
+        let socket: BorrowedFd<'_> = socket.as_fd();
+        let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        let local = getsockname(socket).ok().and_then(|a| SocketAddr::try_from(a).ok()).map(canonical);
+        let peer =
+            getpeername(socket).ok().flatten().and_then(|a| SocketAddr::try_from(a).ok()).map(canonical);
+        let listens = sockopt::socket_acceptconn(socket) == Ok(true);
+        let text = match (local, peer) {
+            (Some(local), Some(peer)) => format!("{local} to {peer}"),
+            (Some(local), None) if listens => format!("{local}, listening"),
+            _ => "not connected".to_owned(),
+        };
+        Self { text, peer, settled: listens || peer.is_some() }
+    }
+}

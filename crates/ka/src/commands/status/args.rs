@@ -1,0 +1,57 @@
+//! What `ka status` is told.
+
+use clap::Args;
+use kashim_policy::parse::MAX_USER_TIMEOUT;
+
+use super::config::{Config, IdleTimeout};
+use crate::cli::error::Error;
+use crate::cli::middlebox;
+use crate::cli::selector::Selector;
+use crate::cli::values;
+
+/// The command line of `ka status`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0, or with --for or --outlive: 1 if a connection would not outlive the box, 3 if \
+none would not but of some it cannot be told; 125 if ka itself fails."
+)]
+pub struct StatusArgs {
+    /// Only these processes, by number or name; else all that you may look into
+    #[arg(value_name = "PID|NAME")]
+    processes: Vec<String>,
+    /// Also connections of which no process is to be seen: other users', and those that no process holds
+    #[arg(long)]
+    all: bool,
+    /// Whether each connection outlives this middlebox, one of those that `ka-run --list` tells
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "outlive")]
+    middlebox: Option<String>,
+    /// Whether each connection outlives a box that forgets it after so long a silence (350, 15m)
+    #[arg(long, value_name = "DURATION")]
+    outlive: Option<String>,
+    /// For programs: everything, as JSON
+    #[arg(long)]
+    json: bool,
+    /// Ask only the kernel's list of sockets, not each socket: faster, without idle, interval and count
+    #[arg(long)]
+    no_values: bool,
+}
+
+impl TryFrom<StatusArgs> for Config {
+    type Error = Error;
+
+    fn try_from(args: StatusArgs) -> Result<Self, Error> {
+        let lifetime = match (args.middlebox, args.outlive) {
+            (Some(name), _) => {
+                let preset = middlebox::by_name(&name)?;
+                Some(IdleTimeout { name: Some(preset.name), timeout: preset.timeout })
+            }
+            (None, Some(text)) => {
+                let timeout = values::duration("--outlive", &text, MAX_USER_TIMEOUT)?;
+                Some(IdleTimeout { name: None, timeout })
+            }
+            (None, None) => None,
+        };
+        let selectors = args.processes.iter().map(|text| Selector::new(text)).collect::<Result<_, _>>()?;
+        Ok(Self { selectors, all: args.all, lifetime, json: args.json, values: !args.no_values })
+    }
+}

@@ -1,0 +1,5 @@
+//! Text on its way to a person.
+
+pub mod columns;
+pub mod escape;
+pub mod terminal;

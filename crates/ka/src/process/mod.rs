@@ -1,0 +1,6 @@
+//! Other processes: who they are, their sockets, and the right to look at them.
+
+pub mod denial;
+pub mod netns;
+pub mod pidfd;
+pub mod scan;

@@ -1,0 +1,5 @@
+//! What the kernel says about TCP sockets.
+
+pub mod defaults;
+pub mod sock_diag;
+pub mod tcp_info;

@@ -1,0 +1,104 @@
+//! What is said about a setting that cannot be used.
+
+use crate::environment::Variable;
+use crate::keepalive::{DEFAULT_INTERVAL, Values};
+use crate::line::Line;
+use crate::parse::ErrorKind;
+use crate::texts::texts;
+
+texts! {
+    /// What would have been accepted.
+    pub enum Accepted {
+        Duration = "1 to 32767 seconds (300, 90s, 5m, 9h) or system",
+        Count = "1 to 127 or system",
+        UserTimeout = "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
+        Boolean = "0, 1, no, yes, off, on, false, true",
+        Log = "off, stderr or an absolute path of at most 4095 bytes",
+        Names = "base names of programs with : between",
+        Match = "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone",
+        Actions = "off, or idle= interval= count= user-timeout=, each once",
+        Rules = "64 rules",
+    }
+}
+
+impl From<Variable> for Accepted {
+    /// As the value of a variable.
+    fn from(variable: Variable) -> Accepted {
+        match variable {
+            Variable::Idle | Variable::Interval => Accepted::Duration,
+            Variable::Count => Accepted::Count,
+            Variable::UserTimeout => Accepted::UserTimeout,
+            Variable::Force | Variable::Disable => Accepted::Boolean,
+            Variable::Log => Accepted::Log,
+            Variable::Skip => Accepted::Names,
+            Variable::Rules => Accepted::Rules,
+        }
+    }
+}
+
+/// One bad setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingError<'a> {
+    /// Where it was.
+    pub variable: Variable,
+    /// For [`Variable::Rules`], which rule, counted from 1.
+    pub rule: Option<u32>,
+    /// The value, or the rule, as it was given.
+    pub value: &'a [u8],
+    /// What is wrong with it.
+    pub problem: ErrorKind,
+    /// What would have been accepted.
+    pub accepted: Accepted,
+    /// What the settings are without it, as far as they were read.
+    pub plain: Values,
+}
+
+impl SettingError<'_> {
+    /// Writes the complaint as one line without its end:
+    /// `kashim: error: KA_IDLE="5 m": has a blank inside; accepted: ...; using 60`.
+    pub fn write(&self, out: &mut Line) {
+        out.push_str("kashim: error: ");
+        out.push_bytes(self.variable.text());
+        if let Some(n) = self.rule {
+            out.push_str(" rule ");
+            out.number(n);
+            out.push_str(" ");
+        } else {
+            out.push_str("=");
+        }
+        out.quoted(self.value);
+        out.push_str(": ");
+        out.push_bytes(self.problem.text());
+        out.push_str("; accepted: ");
+        out.push_bytes(self.accepted.text());
+        out.push_str("; ");
+        self.instead(out);
+    }
+
+    /// What is used in place of the bad value.
+    fn instead(&self, out: &mut Line) {
+        let default = Values::DEFAULT;
+        let using = match self.variable {
+            Variable::Idle => default.idle.map(|n| n.get().into()),
+            Variable::Interval => self.plain.idle.map(|n| DEFAULT_INTERVAL.min(n.get().into())),
+            Variable::Count => default.count.map(|n| n.get().into()),
+            _ => None,
+        };
+        let words = match self.variable {
+            Variable::Rules if self.problem == ErrorKind::TooManyRules => {
+                "this rule and all behind it skipped"
+            }
+            Variable::Rules => "rule skipped",
+            Variable::Skip => "using the other names",
+            Variable::Log => "using complaints about bad settings only, on stderr",
+            Variable::Interval if using.is_none() => "using 15, or the kernel's idle if that is less",
+            Variable::UserTimeout => "using off",
+            Variable::Force => "using 0",
+            _ => "using ",
+        };
+        out.push_str(words);
+        if let Some(n) = using {
+            out.number(n);
+        }
+    }
+}
