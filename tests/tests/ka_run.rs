@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use kashim_policy::{presets, skip};
+use kashim_policy::{middleboxes, skip};
 use kashim_tests::{
     Keepalive, Listener, Need, Output, Program, Result, Scratch, compile, each, find_program, library, run,
     trial, until,

@@ -116,7 +116,7 @@ fn read(entries: &[String]) -> Box<Settings> {
 /// of 0, which is called `off` here.)
 #[test]
 fn the_limits_are_the_kernels() {
-    type Read = fn(&[u8], u32) -> Result<u32, value::ErrorKind>;
+    type Read = fn(&[u8], u32) -> Result<u32, parse::ErrorKind>;
     let around = |middle: u32| middle - 3..middle + 3;
     let numbers = || (0..300).chain(around(MAX_SECONDS)).chain(around(65536)).chain(around(100_000));
     let timeouts = (1..300).chain(around(MAX_USER_TIMEOUT)).chain(around(u32::MAX / 1000 - 3));
