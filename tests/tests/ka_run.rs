@@ -845,7 +845,7 @@ fn list(shell: Shell) -> Result {
         let said = text(&output);
         contains(&said, "strict does not sit out a two-minute outage")?;
         let mut rows = Vec::new();
-        for preset in presets::MIDDLEBOXES {
+        for preset in middleboxes::MIDDLEBOXES {
             let row = said.lines().find(|line| line.starts_with(&format!("{} ", preset.name)));
             let row = row.ok_or_else(|| format!("no {} in:\n{said}", preset.name))?;
             contains(row, &format!(" {} s ", preset.timeout))?;
@@ -861,12 +861,12 @@ fn list(shell: Shell) -> Result {
     {
         let options = [format!("--idle={idle}"), format!("--interval={interval}")];
         for (preset, (name, theirs, yours)) in
-            presets::MIDDLEBOXES.iter().zip(verdicts(&[&options[0], &options[1]])?)
+            middleboxes::MIDDLEBOXES.iter().zip(verdicts(&[&options[0], &options[1]])?)
         {
             let word = |idle, interval| match middleboxes::verdict(idle, interval, preset.timeout) {
-                presets::Verdict::Yes => "yes",
-                presets::Verdict::Risky => "risky",
-                presets::Verdict::No => "no",
+                middleboxes::Verdict::Yes => "yes",
+                middleboxes::Verdict::Risky => "risky",
+                middleboxes::Verdict::No => "no",
             };
             assert_eq!(theirs, word(preset.idle, preset.interval), "{name}");
             assert_eq!(yours, word(idle, interval), "{name} with {idle}/{interval}");
@@ -1211,11 +1211,11 @@ fn shellcheck() -> Result {
 
 fn the_tables_are_the_librarys() -> Result {
     let ka_run = fs::read_to_string(script("ka-run"))?;
-    for p in presets::MIDDLEBOXES {
+    for p in middleboxes::MIDDLEBOXES {
         let row = format!("{} {} {} {} {} {}", p.name, p.timeout, p.idle, p.interval, p.count, p.what);
         contains(&ka_run, &row)?;
     }
     let rows = ka_run.lines().filter(|line| line.split(' ').nth(1).is_some_and(|w| w.parse::<u32>().is_ok()));
-    assert_eq!(rows.filter(|row| row.split(' ').count() > 5).count(), presets::MIDDLEBOXES.len());
+    assert_eq!(rows.filter(|row| row.split(' ').count() > 5).count(), middleboxes::MIDDLEBOXES.len());
     contains(&ka_run, &format!("kr_skipped_always={}\n", skip::BUILT_IN))
 }
