@@ -14,11 +14,11 @@ use once_cell::race::OnceNonZeroUsize;
 
 use crate::weak;
 
-/// Set if a next function was not found, so that calls go raw_syscall to the kernel: the process has neither `dlsym` nor
+/// Set if a next function was not found, so that calls go straight to the kernel: the process has neither `dlsym` nor
 /// `_dl_sym`, or the library was not preloaded but opened by the program.
 static UNCHAINED: AtomicBool = AtomicBool::new(false);
 
-/// Whether some call goes raw_syscall to the kernel, past other preloaded libraries and thread cancellation.
+/// Whether some call goes straight to the kernel, past other preloaded libraries and thread cancellation.
 pub fn is_broken() -> bool {
     UNCHAINED.load(Ordering::Relaxed)
 }

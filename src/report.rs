@@ -162,7 +162,7 @@ pub fn loaded(settings: &Settings, skipped: bool) {
         describe::settings(out, settings);
     }
     if real::is_broken() {
-        out.push_str("; no next function was found, so calls go raw_syscall to the kernel");
+        out.push_str("; no next function was found, so calls go straight to the kernel");
     }
     line.end();
     emit(line.as_bytes());
