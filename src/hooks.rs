@@ -5,7 +5,6 @@
 
 use core::ffi::{c_int, c_void};
 
-use kashim_policy::decide;
 use libc::{sockaddr, socklen_t};
 
 use crate::{errno, real, sockets, start};
@@ -35,12 +34,7 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
     // SAFETY: the host's arguments.
     let result = unsafe { real::connect::call(fd, address, length) };
     if let Some(settings) = start::settings() {
-        errno::preserve(|errno| {
-            if decide::connect_started(result, errno) {
-                // SAFETY: the kernel has just read the address.
-                unsafe { sockets::after_connect(settings, fd, address, length) };
-            }
-        });
+        errno::preserve(|errno| sockets::after_connect(settings, fd, result, errno));
     }
     result
 }
@@ -55,7 +49,7 @@ pub unsafe extern "C" fn accept(listener: c_int, address: *mut sockaddr, length:
     let fd = unsafe { real::accept::call(listener, address, length) };
     if fd >= 0 {
         if let Some(settings) = start::settings() {
-            errno::preserve(|_| sockets::after_accept(settings, "accept", fd));
+            errno::preserve(|_| sockets::after_accept(settings, "accept", listener, fd));
         }
     }
     fd
@@ -76,7 +70,7 @@ pub unsafe extern "C" fn accept4(
     let fd = unsafe { real::accept4::call(listener, address, length, flags) };
     if fd >= 0 {
         if let Some(settings) = start::settings() {
-            errno::preserve(|_| sockets::after_accept(settings, "accept4", fd));
+            errno::preserve(|_| sockets::after_accept(settings, "accept4", listener, fd));
         }
     }
     fd
@@ -94,16 +88,12 @@ pub unsafe extern "C" fn setsockopt(
     value: *const c_void,
     length: socklen_t,
 ) -> c_int {
-    let held = match start::settings() {
-        Some(settings) if settings.force => {
-            errno::preserve(|_| sockets::before_setsockopt(settings, fd, level, name))
-        }
-        _ => None,
-    };
+    let watched = sockets::watched(level, name);
+    let held = watched.and_then(|watched| errno::preserve(|_| sockets::before_setsockopt(watched, fd)));
     // SAFETY: the host's arguments.
     let result = unsafe { real::setsockopt::call(fd, level, name, value, length) };
-    if let (Some(held), 0) = (held, result) {
-        errno::preserve(|_| sockets::after_setsockopt(fd, held));
+    if let (Some(watched), 0) = (watched, result) {
+        errno::preserve(|_| sockets::after_setsockopt(watched, fd, held));
     }
     result
 }

@@ -1,18 +1,23 @@
 //! A socket as the kernel shows it.
 
-use core::ffi::{c_int, c_long};
-use core::mem::{MaybeUninit, size_of};
+use core::ffi::{c_int, c_void};
+use core::mem::size_of;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
-use kashim_policy::decide::{self, Errno, Opt, Socket};
 use kashim_policy::keepalive::{Defaults, Field, PerField};
-use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
+use kashim_policy::socket::{Errno, Opt, Opts, Socket, is_shortage};
+use libc::{AF_INET, AF_INET6, sockaddr_in, sockaddr_in6, socklen_t};
 
-use crate::{errno, real};
+use crate::{choices, errno, real};
 
 /// A descriptor of the host's.
-pub struct Fd(pub c_int);
+pub struct Fd {
+    /// Its number.
+    pub number: c_int,
+    /// The listener that it was accepted from, or -1.
+    listener: c_int,
+}
 
 impl Socket for Fd {
     fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
@@ -20,8 +25,9 @@ impl Socket for Fd {
         let mut value: c_int = 0;
         let mut length = size_of::<c_int>() as socklen_t;
         // SAFETY: both point to variables of ours of the size that is said.
-        let result =
-            unsafe { real::getsockopt::call(self.0, level, name, (&raw mut value).cast(), &raw mut length) };
+        let result = unsafe {
+            real::getsockopt::call(self.number, level, name, (&raw mut value).cast(), &raw mut length)
+        };
         if result == 0 { Ok(value as u32) } else { Err(errno::last()) }
     }
 
@@ -33,38 +39,17 @@ impl Socket for Fd {
         let length = size_of::<c_int>() as socklen_t;
         // SAFETY: it points to a variable of ours of the size that is said.
         let result =
-            unsafe { real::setsockopt::call(self.0, level, name, (&raw const value).cast(), length) };
+            unsafe { real::setsockopt::call(self.number, level, name, (&raw const value).cast(), length) };
         if result == 0 { Ok(()) } else { Err(errno::last()) }
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        NAMESPACE.get()
+    fn defaults(&mut self) -> Defaults {
+        NAMESPACE.get().unwrap_or_else(own_socket)
     }
 
-    /// A socket that nobody has touched shows the namespace's defaults, and needs no /proc, which a chroot may lack.
-    /// If there is none to be had they are taken to be those that Linux comes with: for good if that is not allowed
-    /// here, until the next time if the system is only short of something.
-    fn read_defaults(&mut self) -> Defaults {
-        if let Some(known) = NAMESPACE.get() {
-            return known;
-        }
-        let mut defaults = Defaults::LINUX;
-        // SAFETY: three numbers.
-        let fd = unsafe { real::socket::call(AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-        if fd >= 0 {
-            let mut untouched = Fd(fd);
-            for &field in &Field::KEEPALIVE {
-                if let Ok(value) = untouched.get(Opt::Value(field)) {
-                    defaults.put(field, value);
-                }
-            }
-            // SAFETY: the descriptor is ours. Not `close`, which is a cancellation point.
-            unsafe { libc::syscall(libc::SYS_close, fd) };
-        } else if decide::is_shortage(errno::last()) {
-            return defaults;
-        }
-        NAMESPACE.put(&defaults);
-        defaults
+    fn chosen(&mut self) -> Opts {
+        let own = choices::of(self.number);
+        if self.listener < 0 { own } else { Opts(own.0 | choices::of(self.listener).0) }
     }
 }
 
@@ -90,8 +75,42 @@ pub fn opt(level: c_int, name: c_int) -> Option<Opt> {
     OPTIONS.iter().copied().find(|&opt| level_and_name(opt) == (level, name))
 }
 
-/// The network namespace's defaults, once they were read.
+/// The defaults of the network namespace, once they were read. One that a process enters later with `setns` is taken
+/// for the same.
 static NAMESPACE: Cached = Cached { known: AtomicBool::new(false), values: [const { AtomicU32::new(0) }; 4] };
+
+/// Asks a socket of our own for the namespace's defaults, in a process that has a TCP socket and has never made one.
+/// It needs no /proc, which a chroot may lack. If there is no socket to be had they are taken to be those that Linux
+/// comes with: for good if that is not allowed here, until the next time if the system is only short of something.
+#[cold]
+#[inline(never)]
+fn own_socket() -> Defaults {
+    // By bare system calls, so that a preloaded library that counts descriptors sees none.
+    // SAFETY: three numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_socket, AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        if !is_shortage(errno::last()) {
+            NAMESPACE.put(&Defaults::LINUX);
+        }
+        return Defaults::LINUX;
+    }
+    learn(|field| get_int(fd as c_int, Opt::Value(field)));
+    // SAFETY: the descriptor is ours.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    NAMESPACE.get().unwrap_or(Defaults::LINUX)
+}
+
+/// Reads the defaults off a socket that nobody has touched.
+#[cold]
+#[inline(never)]
+fn learn(show: impl Fn(Field) -> Option<u32>) {
+    let mut defaults = Defaults::LINUX;
+    for &field in &Field::KEEPALIVE {
+        let Some(value) = show(field) else { return };
+        defaults.put(field, value);
+    }
+    NAMESPACE.put(&defaults);
+}
 
 struct Cached {
     known: AtomicBool,
@@ -113,56 +132,88 @@ impl Cached {
     }
 }
 
-/// The internet address and port in a socket address of this length.
-///
-/// # Safety
-/// So many bytes are readable.
-pub unsafe fn internet(address: *const sockaddr, length: socklen_t) -> Option<(IpAddr, u16)> {
-    let length = length as usize;
-    if address.is_null() || length < size_of::<libc::sa_family_t>() {
-        return None;
-    }
-    // SAFETY: the family is at the beginning, and so much is readable.
-    match c_int::from(unsafe { (&raw const (*address).sa_family).read_unaligned() }) {
-        AF_INET if length >= size_of::<sockaddr_in>() => {
-            // SAFETY: so much is readable, wherever it begins.
-            let a = unsafe { address.cast::<sockaddr_in>().read_unaligned() };
-            Some((Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)).into(), u16::from_be(a.sin_port)))
-        }
-        // The kernel also takes an address without the scope at its end (SIN6_LEN_RFC2133).
-        AF_INET6 if length >= size_of::<sockaddr_in6>() - size_of::<u32>() => {
-            let at = address.cast::<sockaddr_in6>();
-            // SAFETY: both are before the scope.
-            let (ip, port) = unsafe {
-                ((&raw const (*at).sin6_addr).read_unaligned(), (&raw const (*at).sin6_port).read_unaligned())
-            };
-            Some((Ipv6Addr::from(ip.s6_addr).into(), u16::from_be(port)))
-        }
-        _ => None,
-    }
+/// One option, asked of the kernel itself.
+fn get_int(fd: c_int, opt: Opt) -> Option<u32> {
+    let (level, name) = level_and_name(opt);
+    let mut value = 0u32;
+    getsockopt(fd, level, name, (&raw mut value).cast(), size_of::<u32>()).map(|_| value)
+}
+
+/// getsockopt(2), past other preloaded libraries: how many bytes were written.
+pub fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, size: usize) -> Option<usize> {
+    let mut length = size as socklen_t;
+    // SAFETY: both point to variables of ours of the size that is said.
+    let result = unsafe { libc::syscall(libc::SYS_getsockopt, fd, level, name, value, &raw mut length) };
+    (result == 0).then_some(length as usize)
 }
 
 impl Fd {
+    /// Any socket.
+    pub fn new(number: c_int) -> Fd {
+        Fd { number, listener: -1 }
+    }
+
+    /// One that was accepted from a listener, whose options it has inherited.
+    pub fn accepted(number: c_int, listener: c_int) -> Fd {
+        Fd { number, listener }
+    }
+
+    /// This one was just made by `socket`: it shows the namespace's defaults, if they are not known yet.
+    #[inline]
+    pub fn is_untouched(&mut self) {
+        if !NAMESPACE.known.load(Acquire) {
+            let fd = self.number;
+            learn(|field| get_int(fd, Opt::Value(field)));
+        }
+    }
+
     /// The address and port at this end.
     pub fn local(&self) -> Option<(IpAddr, u16)> {
-        self.end(libc::SYS_getsockname)
+        let mut address = Address([0; SIZE]);
+        let mut length = SIZE as socklen_t;
+        let at = address.0.as_mut_ptr();
+        // SAFETY: both point to variables of ours of the size that is said.
+        let result = unsafe { libc::syscall(libc::SYS_getsockname, self.number, at, &raw mut length) };
+        if result == 0 { address.internet() } else { None }
     }
 
     /// The address and port at the other end.
+    ///
+    /// Not by getpeername(2), which knows no peer before the handshake is done, nor from the address that the program
+    /// gave: its memory may have changed since. This option is answered in every state (`inet_getname` in the kernel's
+    /// net/ipv4/af_inet.c), for no more bytes than the address has (`sk_getsockopt` in net/core/sock.c).
     pub fn peer(&self) -> Option<(IpAddr, u16)> {
-        self.end(libc::SYS_getpeername)
+        let mut address = Address([0; SIZE]);
+        let at = address.0.as_mut_ptr().cast();
+        getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, size_of::<sockaddr_in>())?;
+        if address.family() == AF_INET6 {
+            getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, SIZE)?;
+        }
+        address.internet()
+    }
+}
+
+const SIZE: usize = size_of::<sockaddr_in6>();
+
+/// A socket address as the kernel writes it: sockaddr(3type), sockaddr_in(3type), sockaddr_in6(3type).
+#[repr(align(4))]
+struct Address([u8; SIZE]);
+
+impl Address {
+    fn family(&self) -> c_int {
+        let [a, b, ..] = self.0;
+        u16::from_ne_bytes([a, b]).into()
     }
 
-    /// Asks the kernel itself: a library that makes up addresses for the program makes them up for it, not for us.
-    fn end(&self, call: c_long) -> Option<(IpAddr, u16)> {
-        let mut address = MaybeUninit::<sockaddr_storage>::uninit();
-        let mut length = size_of::<sockaddr_storage>() as socklen_t;
-        let at = address.as_mut_ptr().cast::<sockaddr>();
-        // SAFETY: both point to variables of ours of the size that is said.
-        if unsafe { libc::syscall(call, self.0, at, &raw mut length) } != 0 {
-            return None;
-        }
-        // SAFETY: so many bytes were written, and no more than that are read.
-        unsafe { internet(at, length) }
+    /// An internet address and its port.
+    fn internet(&self) -> Option<(IpAddr, u16)> {
+        let [_, _, p, q, a, b, c, d, v6 @ ..] = self.0;
+        let [v6 @ .., _, _, _, _] = v6;
+        let ip = match self.family() {
+            AF_INET => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            AF_INET6 => IpAddr::V6(Ipv6Addr::from(v6)),
+            _ => return None,
+        };
+        Some((ip, u16::from_be_bytes([p, q])))
     }
 }

@@ -9,10 +9,11 @@ use core::ffi::c_int;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
-use kashim_policy::decide::{Opt, Outcome, Written};
 use kashim_policy::line::Line;
+use kashim_policy::outcome::{Outcome, Written};
 use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::{Log, MAX_LOG_PATH, Settings};
+use kashim_policy::socket::Opt;
 use kashim_policy::{describe, warning};
 
 use crate::output::{self, Stderr};

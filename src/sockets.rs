@@ -1,65 +1,84 @@
-//! What is done with a socket after the host's own call has succeeded.
+//! What is done with a socket after the host's own call.
 //!
 //! Each function here is called by one hook, with the settings, and may change errno. What is to be done is decided
 //! by [`kashim_policy::decide`]; here it is found out which sockets it is about.
 
 use core::ffi::c_int;
 
-use kashim_policy::decide::{self, Opt, Outcome, SkipReason, Socket};
+use kashim_policy::decide;
+use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
-use libc::{sockaddr, socklen_t};
+use kashim_policy::socket::{self, Opt, Socket};
 
 use crate::kernel::{self, Fd};
-use crate::report;
+use crate::{choices, report, start};
 
 /// `socket` has returned `fd`.
 #[inline]
 pub fn after_socket(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
-    let outcome = if decide::is_tcp(domain, kind, protocol) {
-        decide::set_up(settings, &mut Fd(fd))
+    let outcome = if socket::is_tcp(domain, kind, protocol) {
+        let mut socket = Fd::new(fd);
+        socket.is_untouched();
+        decide::set_up(settings, &mut socket)
     } else {
         Outcome::Skipped(SkipReason::NotTcp)
     };
     report::outcome("socket", fd, None, &outcome);
 }
 
-/// `connect` has begun to connect `fd`.
-///
-/// # Safety
-/// So many bytes of the address are readable: the kernel has just read them.
+/// `connect` has returned for `fd`, with this result and errno. The address is not looked at: the call may have
+/// taken its time, and what the program has in its memory, and behind that number, may be something else by now.
 #[inline]
-pub unsafe fn after_connect(settings: &Settings, fd: c_int, address: *const sockaddr, length: socklen_t) {
-    // SAFETY: as above.
-    let Some((peer, port)) = (unsafe { kernel::internet(address, length) }) else { return };
-    let outcome = decide::check(settings, &mut Fd(fd), &mut |_| Some(Service { peer, port }));
-    report::outcome("connect", fd, Some((peer, port)), &outcome);
+pub fn after_connect(settings: &Settings, fd: c_int, result: c_int, errno: c_int) {
+    if socket::connect_started(result, errno) {
+        check(settings, "connect", Fd::new(fd), |socket| {
+            let (peer, port) = socket.peer()?;
+            Some(Service { peer, port })
+        });
+    }
 }
 
-/// `accept` or `accept4` has returned `fd`. The address that it may have filled in is not looked at: the program says
-/// in advance how much room there is, and what was said is overwritten.
+/// `accept` or `accept4` has returned `fd`.
 #[inline(never)]
-pub fn after_accept(settings: &Settings, hook: &str, fd: c_int) {
-    let outcome = decide::check(settings, &mut Fd(fd), &mut |fd| {
-        let (_, port) = fd.local()?;
-        let (peer, _) = fd.peer()?;
+pub fn after_accept(settings: &Settings, hook: &str, listener: c_int, fd: c_int) {
+    check(settings, hook, Fd::accepted(fd, listener), |socket| {
+        let (_, port) = socket.local()?;
+        let (peer, _) = socket.peer()?;
         Some(Service { peer, port })
     });
-    let logged = if report::is_logging() { Fd(fd).peer() } else { None };
-    report::outcome(hook, fd, logged, &outcome);
+}
+
+#[inline(always)]
+fn check(settings: &Settings, hook: &str, mut fd: Fd, mut service: impl FnMut(&mut Fd) -> Option<Service>) {
+    let outcome = decide::check(settings, &mut fd, &mut service);
+    let peer = if report::is_logging() { fd.peer() } else { None };
+    report::outcome(hook, fd.number, peer, &outcome);
+}
+
+/// An option that matters here, and the settings.
+pub type Watched = (&'static Settings, Opt);
+
+/// The option with this level and name, if it matters here.
+#[inline]
+pub fn watched(level: c_int, name: c_int) -> Option<Watched> {
+    let opt = kernel::opt(level, name)?;
+    Some((start::settings()?, opt))
 }
 
 /// The program is about to set an option of `fd`: what to put back after that.
-#[inline]
-pub fn before_setsockopt(settings: &Settings, fd: c_int, level: c_int, name: c_int) -> Option<(Opt, u32)> {
-    let opt = kernel::opt(level, name)?;
-    let value = decide::hold(settings, &mut Fd(fd), opt)?;
-    Some((opt, value))
+#[cold]
+pub fn before_setsockopt((settings, opt): Watched, fd: c_int) -> Option<u32> {
+    if settings.force { decide::hold(settings, &mut Fd::new(fd), opt) } else { None }
 }
 
-/// The program has set an option of `fd` that `KA_FORCE` puts back.
-#[inline]
-pub fn after_setsockopt(fd: c_int, (opt, value): (Opt, u32)) {
-    let _ = Fd(fd).set(opt, value);
-    report::restored(fd, opt, value);
+/// The program has set an option of `fd`. `held` is to be put back.
+#[cold]
+pub fn after_setsockopt((settings, opt): Watched, fd: c_int, held: Option<u32>) {
+    if let Some(value) = held {
+        let _ = Fd::new(fd).set(opt, value);
+        report::restored(fd, opt, value);
+    } else if !settings.force {
+        choices::note(fd, opt);
+    }
 }

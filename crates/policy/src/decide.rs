@@ -1,137 +1,36 @@
 //! What to do with a socket.
 //!
-//! A socket is set up once, by the first hook that sees it; after that the program's own settings win, field by
-//! field, unless `KA_FORCE` turns that round. What was done is remembered by the socket itself: a value of ours in it
-//! says that it was set up. So there is no table of descriptors to go stale over close, dup, fork, exec or SCM_RIGHTS.
+//! Without rules `socket` sets everything, and `connect` and `accept` see to sockets that came another way. With rules
+//! `connect` and `accept` do all of it, since the peer decides. What the program sets by itself wins, field by field,
+//! unless `KA_FORCE` turns that round.
+//!
+//! A socket that we have set is known by its values. So there is no table of descriptors to go stale over close, dup,
+//! fork, exec or SCM_RIGHTS.
 
-use crate::keepalive::{Defaults, Desired, Field, PerField, Values};
+use crate::keepalive::{Defaults, Desired, Field, PerField};
+use crate::outcome::{Outcome, SkipReason, Write};
 use crate::rules::{Action, Service};
 use crate::settings::Settings;
+use crate::socket::{Opt, Opts, Socket};
 
-/// A socket option that matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opt {
-    /// SO_KEEPALIVE, 0 or 1.
-    KeepAlive,
-    /// TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT or TCP_USER_TIMEOUT.
-    Value(Field),
-}
-
-/// A number as in errno(3).
-pub type Errno = i32;
-
-/// A socket, and the network namespace that it lives in.
-pub trait Socket {
-    /// getsockopt(2).
-    fn get(&mut self, opt: Opt) -> Result<u32, Errno>;
-    /// setsockopt(2).
-    fn set(&mut self, opt: Opt, value: u32) -> Result<(), Errno>;
-    /// The namespace's defaults if they were read before.
-    fn known_defaults(&self) -> Option<Defaults>;
-    /// Reads the namespace's defaults; from then on they are known, unless the system was short of something.
-    fn read_defaults(&mut self) -> Defaults;
-}
-
-/// What was written to a socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// SO_KEEPALIVE.
-    pub keepalive: Option<bool>,
-    /// The numbers.
-    pub fields: PerField<Option<u32>>,
-    /// What the system said to the first option that it refused.
-    pub refused: Option<Errno>,
-}
-
-/// What became of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Something was written to it.
-    Written(Written),
-    /// Nothing was.
-    Skipped(SkipReason),
-}
-
-/// Why a socket was left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SkipReason {
-    /// UDP, UNIX, RAW, SCTP and so on. SO_KEEPALIVE is accepted there without a word, and means nothing.
-    NotTcp,
-    /// A value of ours is in it.
-    AlreadySet,
-    /// A value that is neither ours nor the namespace's default is in it.
-    ProgramsOwn,
-    /// Everything is left to the kernel, or equal to its defaults: no socket can be told from one that we set up.
-    NoMarker,
-    /// The system refused the first option, with this errno.
-    Refused(Errno),
-}
-
-impl SkipReason {
-    /// In words.
-    pub fn text(self) -> &'static str {
-        match self {
-            SkipReason::NotTcp => "not TCP",
-            SkipReason::AlreadySet => "already set",
-            SkipReason::ProgramsOwn => "the program's own settings",
-            SkipReason::NoMarker => "no setting differs from the kernel's",
-            SkipReason::Refused(_) => "refused by the system",
-        }
-    }
-}
-
-/// Whether `socket` makes a TCP or MPTCP socket from these arguments, IPv4 or IPv6.
-pub fn is_tcp(domain: i32, kind: i32, protocol: i32) -> bool {
-    // The kernel takes the same flags off (SOCK_TYPE_MASK in include/linux/net.h). What is left is a number, not a set
-    // of bits.
-    let kind = kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-    matches!(domain, libc::AF_INET | libc::AF_INET6)
-        && kind == libc::SOCK_STREAM
-        && matches!(protocol, 0 | libc::IPPROTO_TCP | libc::IPPROTO_MPTCP)
-}
-
-/// Whether `connect` has connected a socket or at least begun to, by its result and errno. One that was interrupted
-/// goes on in the background like one that does not block (connect(2), EINTR).
-pub fn connect_started(result: i32, errno: Errno) -> bool {
-    result == 0 || (result == -1 && matches!(errno, libc::EINPROGRESS | libc::EINTR))
-}
-
-/// Whether the system was only short of something when it made no socket, so that asking later may help.
-pub fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-}
-
-/// A new TCP socket, made by `socket`: set everything.
+/// A new TCP socket, made by `socket`. Without rules everything is set now. With rules the peer has to be known first,
+/// and nothing is set that would have to be taken back.
 pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
+    if !settings.rules.is_empty() {
+        return Outcome::Skipped(SkipReason::PeerUnknown);
+    }
+    let kernel = if settings.needs_kernel_defaults { socket.defaults() } else { Defaults::LINUX };
+    let target = settings.desired(&kernel);
     let mut write = Write::new(socket);
     if let Err(errno) = write.keepalive(true) {
         return Outcome::Skipped(SkipReason::Refused(errno));
     }
-    let kernel = if settings.needs_kernel_defaults {
-        as_untouched(write.socket, &settings.plain)
-    } else {
-        Defaults::LINUX
-    };
-    let target = settings.desired(&kernel);
     for &field in &Field::ALL {
         if let Some(value) = target.of(field) {
             write.field(field, value.get());
         }
     }
     write.outcome()
-}
-
-/// The namespace's defaults as a socket shows them that nobody has touched, as far as the values leave them to it.
-#[cold]
-fn as_untouched(socket: &mut impl Socket, values: &Values) -> Defaults {
-    let mut defaults = Defaults::LINUX;
-    let target = values.resolve(&defaults);
-    for &field in Field::KEEPALIVE.iter().filter(|&&field| target.of(field).is_none()) {
-        if let Ok(value) = socket.get(Opt::Value(field)) {
-            defaults.put(field, value);
-        }
-    }
-    defaults
 }
 
 /// A socket that was just connected or accepted. `service` tells who is at its ends; it is asked only if there are
@@ -141,232 +40,209 @@ pub fn check<S: Socket>(
     socket: &mut S,
     service: &mut dyn FnMut(&mut S) -> Option<Service>,
 ) -> Outcome {
-    let ours = Ours::of(settings, socket);
-    let target = ours.plain(socket);
-    let marker = target.marker(&known(socket));
-    if marker.is_none() && settings.rules.is_empty() {
-        return Outcome::Skipped(SkipReason::NoMarker);
-    }
     // The first look tells whether it is TCP, and is all that most sockets need.
-    let first = marker.unwrap_or(Field::Idle);
-    let Ok(value) = socket.get(Opt::Value(first)) else { return Outcome::Skipped(SkipReason::NotTcp) };
-    if marker.is_some() && settings.rules.is_empty() && target.is(first, value) {
-        return Outcome::Skipped(SkipReason::AlreadySet);
+    let Ok(idle) = socket.get(Opt::Value(Field::Idle)) else { return Outcome::Skipped(SkipReason::NotTcp) };
+    let defaults = socket.defaults();
+    let plain = settings.desired(&defaults);
+    if settings.rules.is_empty() {
+        let Some(marker) = plain.marker(&defaults) else { return Outcome::Skipped(SkipReason::NoMarker) };
+        let value = if marker == Field::Idle { Ok(idle) } else { socket.get(Opt::Value(marker)) };
+        if value.is_ok_and(|value| plain.is(marker, value)) {
+            return Outcome::Skipped(SkipReason::AlreadySet);
+        }
+        return without_rules(settings, socket, &plain, &defaults, idle);
     }
-    let service = if settings.rules.is_empty() { None } else { service(socket) };
-    match service.and_then(|s| settings.rules.find(&s)).map(|rule| &rule.action) {
-        None => ours.fill_in(socket, (first, value)),
-        Some(Action::Off) => ours.switch_off(socket, (first, value)),
-        Some(Action::Values(values)) => ours.replace(socket, values, (first, value)),
+    let service = service(socket);
+    with_rules(settings, socket, service, &plain, &defaults, idle)
+}
+
+/// `socket` sets everything where there are no rules. Either this socket did not come from there, or the program has
+/// set it since.
+#[cold]
+#[inline(never)]
+fn without_rules(
+    settings: &Settings,
+    socket: &mut impl Socket,
+    plain: &Desired,
+    defaults: &Defaults,
+    idle: u32,
+) -> Outcome {
+    let shown = Shown::read(socket, idle, |field| plain.of(field).is_some());
+    if !settings.force {
+        let has_own = plain.marker(defaults).is_some_and(|marker| !shown.is_default(defaults, marker));
+        // A value that only we set: `socket` was here, and the program has changed its mind since.
+        let was_here = shown.differs(plain, Opts::default(), defaults);
+        if has_own || was_here {
+            return Outcome::Skipped(SkipReason::ProgramsOwn);
+        }
+    }
+    let chosen = if settings.force { Opts::default() } else { socket.chosen() };
+    Adjust { force: settings.force, shown, chosen, ours: Ours::NOTHING, defaults }.to(socket, true, plain)
+}
+
+/// Where there are rules, what is in a socket is the program's, unless an earlier `connect` has put it there.
+#[cold]
+#[inline(never)]
+fn with_rules(
+    settings: &Settings,
+    socket: &mut impl Socket,
+    service: Option<Service>,
+    plain: &Desired,
+    defaults: &Defaults,
+    idle: u32,
+) -> Outcome {
+    let force = settings.force;
+    let shown = Shown::read(socket, idle, |_| true);
+    let chosen = if force { Opts::default() } else { socket.chosen() };
+    let ours = Ours::find(settings, &shown, chosen, defaults);
+    let adjust = Adjust { force, shown, chosen, ours, defaults };
+    match service.and_then(|service| settings.rules.find(&service)).map(|rule| &rule.action) {
+        None => adjust.to(socket, true, plain),
+        Some(Action::Values(values)) => adjust.to(socket, true, &values.resolve(defaults)),
+        // Never forced. What an earlier connect to somebody else has set is taken back.
+        Some(Action::Off) if ours != Ours::NOTHING => adjust.to(socket, false, &Desired::NOTHING),
+        Some(Action::Off) => Outcome::Skipped(SkipReason::Off),
     }
 }
 
 /// With `KA_FORCE`, before the program sets an option itself: what to put back once its call has succeeded.
 pub fn hold(settings: &Settings, socket: &mut impl Socket, opt: Opt) -> Option<u32> {
-    let ours = Ours::of(settings, socket);
-    let marker = ours.plain(socket).marker(&known(socket));
-    let may_be_off = settings.rules.as_slice().iter().any(|rule| rule.action == Action::Off);
-    // Whether the socket as a whole is one that we have switched on, and no rule has switched off.
-    let is_on = |socket: &mut _| match Socket::get(socket, Opt::Value(marker.unwrap_or(Field::Idle))) {
-        Ok(value) => marker.map_or(!may_be_off, |field| ours.is_ours(socket, field, value)),
-        Err(_) => false,
-    };
+    let defaults = socket.defaults();
+    let rules = !settings.rules.is_empty();
     match opt {
-        Opt::KeepAlive => is_on(socket).then_some(1),
-        Opt::Value(field) if ours.sets(field) => {
+        Opt::KeepAlive if rules => is_set(settings, socket, &defaults).then_some(1),
+        Opt::KeepAlive => {
+            let plain = settings.desired(&defaults);
+            let marker = plain.marker(&defaults);
+            let value = socket.get(Opt::Value(marker.unwrap_or(Field::Idle))).ok()?;
+            marker.is_none_or(|field| plain.is(field, value)).then_some(1)
+        }
+        Opt::Value(field) => {
+            let mut wanted = settings.targets(&defaults).filter_map(|target| target.of(field)).peekable();
+            wanted.peek()?;
             let value = socket.get(opt).ok()?;
-            // A value that is ours and the kernel's too also stands in a socket that a rule has switched off.
-            let in_doubt = may_be_off && value == known(socket).of(field);
-            (ours.is_ours(socket, field, value) && (!in_doubt || is_on(socket))).then_some(value)
+            // With rules, a value that is the kernel's as well also stands in a socket that we left alone.
+            let in_doubt = rules && value == defaults.of(field);
+            let held = wanted.any(|wanted| wanted.get() == value)
+                && (!in_doubt || is_set(settings, socket, &defaults));
+            held.then_some(value)
         }
-        Opt::Value(_) => None,
     }
 }
 
-/// The namespace's defaults as far as we know them.
-#[inline(never)]
-fn known(socket: &impl Socket) -> Defaults {
-    socket.known_defaults().unwrap_or(Defaults::LINUX)
+/// Whether `connect` or `accept` has set this socket. Where no rule says `off` it has set every socket that shows what
+/// it should, also one that shows the kernel's own values then.
+#[cold]
+fn is_set(settings: &Settings, socket: &mut impl Socket, defaults: &Defaults) -> bool {
+    let Ok(idle) = socket.get(Opt::Value(Field::Idle)) else { return false };
+    let shown = Shown::read(socket, idle, |_| true);
+    let chosen = Opts::default();
+    let may_be_off = settings.rules.as_slice().iter().any(|rule| rule.action == Action::Off);
+    settings.targets(defaults).any(|target| {
+        shown.agrees(&target, chosen) && (!may_be_off || shown.differs(&target, chosen, defaults))
+    })
 }
 
-/// Whether nobody has set this value. The namespace is asked, once, only about a value that Linux does not come with.
-fn is_default(socket: &mut impl Socket, field: Field, value: u32) -> bool {
-    let namespaces = field != Field::UserTimeout;
-    value == known(socket).of(field)
-        || (namespaces && socket.known_defaults().is_none() && value == socket.read_defaults().of(field))
-}
+/// What a socket shows, as far as it was read and not refused. (MPTCP has no user timeout.)
+#[derive(Clone, Copy)]
+struct Shown(PerField<Option<u32>>);
 
-/// What we set, and so what we recognise.
-struct Ours<'a> {
-    settings: &'a Settings,
-}
-
-impl<'a> Ours<'a> {
-    /// Where a value of ours follows from the namespace's, we recognise it only if we know those.
-    fn of(settings: &'a Settings, socket: &mut impl Socket) -> Self {
-        if settings.needs_kernel_defaults && socket.known_defaults().is_none() {
-            socket.read_defaults();
+impl Shown {
+    #[inline(never)]
+    fn read(socket: &mut impl Socket, idle: u32, wants: impl Fn(Field) -> bool) -> Shown {
+        let mut shown = PerField([Some(idle), None, None, None]);
+        for &field in Field::ALL.iter().filter(|&&field| field != Field::Idle && wants(field)) {
+            shown.put(field, socket.get(Opt::Value(field)).ok());
         }
-        Ours { settings }
+        Shown(shown)
     }
 
-    fn plain(&self, socket: &impl Socket) -> Desired {
-        self.settings.desired(&known(socket))
+    fn is(&self, target: &Desired, field: Field) -> bool {
+        self.0.of(field).is_some_and(|value| target.is(field, value))
     }
 
-    /// Whether the plain settings or a rule's pass the test.
-    fn any(&self, defaults: &Defaults, test: &dyn Fn(&Desired) -> bool) -> bool {
-        test(&self.settings.plain.resolve(defaults))
-            || self.settings.rules.as_slice().iter().any(|rule| match &rule.action {
-                Action::Values(values) => test(&values.resolve(defaults)),
-                Action::Off => false,
-            })
+    fn is_default(&self, defaults: &Defaults, field: Field) -> bool {
+        self.0.of(field) == Some(defaults.of(field))
     }
 
-    /// Whether we ever set this field.
-    fn sets(&self, field: Field) -> bool {
-        self.any(&Defaults::LINUX, &|target| target.of(field).is_some())
+    /// Whether this target may have been set: nothing contradicts it, but for what the program has changed since.
+    fn agrees(&self, target: &Desired, chosen: Opts) -> bool {
+        Field::ALL.iter().all(|&field| {
+            target.of(field).is_none()
+                || self.0.of(field).is_none()
+                || chosen.has(Opt::Value(field))
+                || self.is(target, field)
+        })
     }
 
-    fn is_ours(&self, socket: &impl Socket, field: Field, value: u32) -> bool {
-        self.any(&known(socket), &|target| target.is(field, value))
+    /// Whether something in it tells this target from a socket that nobody has set.
+    fn differs(&self, target: &Desired, chosen: Opts, defaults: &Defaults) -> bool {
+        Field::ALL.iter().any(|&field| {
+            !chosen.has(Opt::Value(field)) && self.is(target, field) && !self.is_default(defaults, field)
+        })
     }
+}
 
-    /// No rule is for this socket. `seen` is what was already read of it.
-    fn fill_in(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
-        // Twice if the namespace's own defaults turn out to be others than those that Linux comes with.
-        loop {
-            let defaults = known(socket);
-            let target = self.plain(socket);
-            let Some(marker) = target.marker(&defaults) else {
-                return Outcome::Skipped(SkipReason::NoMarker);
-            };
-            let Ok(value) = look(socket, marker, seen) else { return Outcome::Skipped(SkipReason::NotTcp) };
-            // Untouched, it came another way than through the `socket` hook, and nothing in it is ours.
-            let touched = value != defaults.of(marker);
-            if touched {
-                if self.is_ours(socket, marker, value) {
-                    return Outcome::Skipped(SkipReason::AlreadySet);
-                }
-                if socket.known_defaults().is_none() {
-                    socket.read_defaults();
-                    if socket.known_defaults().is_some() {
-                        continue;
-                    }
-                }
-                if !self.settings.force {
-                    return Outcome::Skipped(SkipReason::ProgramsOwn);
+/// The fields of a socket that an earlier `connect` has set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ours(PerField<bool>);
+
+impl Ours {
+    const NOTHING: Ours = Ours(PerField([false; 4]));
+
+    /// All fields of a target together tell it: the program may have one of its values by itself.
+    fn find(settings: &Settings, shown: &Shown, chosen: Opts, defaults: &Defaults) -> Ours {
+        let mut ours = Ours::NOTHING;
+        // A new socket, as nearly all are.
+        if Field::ALL.iter().all(|&field| shown.0.of(field).is_none_or(|value| value == defaults.of(field))) {
+            return ours;
+        }
+        for target in settings.targets(defaults) {
+            if shown.agrees(&target, chosen) && shown.differs(&target, chosen, defaults) {
+                for &field in &Field::ALL {
+                    ours.0.put(field, ours.0.of(field) || shown.is(&target, field));
                 }
             }
-            return self.adjust(socket, Some(true), &target, (marker, value), touched);
         }
+        ours
     }
+}
 
-    /// A rule with values is for this socket: they replace what is still ours or the default.
-    fn replace(&self, socket: &mut impl Socket, values: &Values, seen: (Field, u32)) -> Outcome {
-        // A socket with a value of ours in its marker was switched on by us: if it is off now, the program did that.
-        // One with a value of its own is the program's as well.
-        let (first, value) = seen;
-        let marked = self.plain(socket).marker(&known(socket)) == Some(first);
-        let untouched = value == known(socket).of(first)
-            || (!self.is_ours(socket, first, value) && is_default(socket, first, value));
-        let on = self.settings.force || !marked || untouched;
-        let target = values.resolve(&known(socket));
-        self.adjust(socket, on.then_some(true), &target, seen, true)
-    }
+/// What is known of a socket that is to be brought to a target.
+struct Adjust<'a> {
+    force: bool,
+    shown: Shown,
+    /// What the program has set, and with force nothing.
+    chosen: Opts,
+    ours: Ours,
+    defaults: &'a Defaults,
+}
 
-    /// A rule says `off` for this socket. Never forced: a program that set its own idle time keeps it.
-    fn switch_off(&self, socket: &mut impl Socket, seen: (Field, u32)) -> Outcome {
-        match look(socket, Field::Idle, seen) {
-            Err(_) => Outcome::Skipped(SkipReason::NotTcp),
-            Ok(idle) if self.is_ours(socket, Field::Idle, idle) || is_default(socket, Field::Idle, idle) => {
-                self.adjust(socket, Some(false), &Desired::NOTHING, seen, true)
-            }
-            Ok(_) => Outcome::Skipped(SkipReason::ProgramsOwn),
-        }
-    }
-
-    /// Brings a socket to the target, as far as its values are the default or, if there may be such in it, ours. What
-    /// the target leaves to the kernel goes back to the default if it is ours.
-    fn adjust(
-        &self,
-        socket: &mut impl Socket,
-        on: Option<bool>,
-        target: &Desired,
-        seen: (Field, u32),
-        may_be_ours: bool,
-    ) -> Outcome {
-        let force = self.settings.force;
+impl Adjust<'_> {
+    /// Sets what nobody has set, and what we have. What the target leaves to the kernel goes back to the default if
+    /// it is ours.
+    fn to(&self, socket: &mut impl Socket, on: bool, target: &Desired) -> Outcome {
         let mut write = Write::new(socket);
-        if let Some(on) = on {
+        let is_on = self.ours != Ours::NOTHING;
+        if is_on != on && !self.chosen.has(Opt::KeepAlive) {
             if let Err(errno) = write.keepalive(on) {
                 return Outcome::Skipped(SkipReason::Refused(errno));
             }
         }
         for &field in &Field::ALL {
-            let wanted = target.of(field);
-            if wanted.is_none() && !(may_be_ours && self.sets(field)) {
-                continue;
-            }
-            let Ok(value) = look(write.socket, field, seen) else { continue };
-            let ours = may_be_ours && self.is_ours(write.socket, field, value);
-            let wanted = match wanted {
-                Some(wanted) if force || ours || is_default(write.socket, field, value) => wanted.get(),
-                None if ours => write.socket.read_defaults().of(field),
+            let Some(shown) = self.shown.0.of(field) else { continue };
+            let chosen = self.chosen.has(Opt::Value(field));
+            let ours = self.ours.0.of(field) && !chosen;
+            let free = ours || (shown == self.defaults.of(field) && !chosen);
+            let wanted = match target.of(field) {
+                Some(wanted) if self.force || free => wanted.get(),
+                None if ours => self.defaults.of(field),
                 _ => continue,
             };
-            if value != wanted {
+            if shown != wanted {
                 write.field(field, wanted);
             }
         }
         write.outcome()
-    }
-}
-
-/// What the socket shows, from what was already read of it where that is enough.
-fn look(socket: &mut impl Socket, field: Field, seen: (Field, u32)) -> Result<u32, Errno> {
-    if seen.0 == field { Ok(seen.1) } else { socket.get(Opt::Value(field)) }
-}
-
-/// Writes to a socket and keeps account of it.
-struct Write<'a, S> {
-    socket: &'a mut S,
-    written: Written,
-    /// Whether there is anything in `written`.
-    any: bool,
-}
-
-impl<'a, S: Socket> Write<'a, S> {
-    fn new(socket: &'a mut S) -> Self {
-        Write { socket, written: Written::default(), any: false }
-    }
-
-    /// The first option that is tried: if it is refused, the rest is not tried.
-    fn keepalive(&mut self, on: bool) -> Result<(), Errno> {
-        self.socket.set(Opt::KeepAlive, on.into())?;
-        self.written.keepalive = Some(on);
-        self.any = true;
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn field(&mut self, field: Field, value: u32) {
-        match self.socket.set(Opt::Value(field), value) {
-            Ok(()) => {
-                self.written.fields.put(field, Some(value));
-                self.any = true;
-            }
-            // MPTCP refuses the user timeout, which is nothing to tell.
-            Err(_) if field == Field::UserTimeout => {}
-            Err(errno) => _ = self.written.refused.get_or_insert(errno),
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        match self.written.refused {
-            _ if self.any => Outcome::Written(self.written),
-            Some(errno) => Outcome::Skipped(SkipReason::Refused(errno)),
-            None => Outcome::Skipped(SkipReason::AlreadySet),
-        }
     }
 }

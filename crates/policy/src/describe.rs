@@ -2,10 +2,11 @@
 
 use core::num::NonZeroU32;
 
-use crate::decide::{Errno, Outcome, SkipReason, Written};
 use crate::keepalive::{Defaults, Field, Interval, UserTimeout, Values};
 use crate::line::Line;
+use crate::outcome::{Outcome, SkipReason, Written};
 use crate::settings::Settings;
+use crate::socket::Errno;
 
 /// `idle 60 s, interval 15 s, count 9, user timeout off, 2 rules, force`
 pub fn settings(out: &mut Line, settings: &Settings) {

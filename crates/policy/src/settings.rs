@@ -48,6 +48,15 @@ impl Settings {
         if self.needs_kernel_defaults { self.plain.resolve(kernel) } else { self.target }
     }
 
+    /// Whatever we set a socket to: the plain settings', and those of each rule that has some.
+    pub fn targets<'a>(&'a self, kernel: &'a Defaults) -> impl Iterator<Item = Desired> + 'a {
+        let rules = self.rules.as_slice().iter().filter_map(|rule| match &rule.action {
+            Action::Values(values) => Some(values.resolve(kernel)),
+            Action::Off => None,
+        });
+        core::iter::once(self.desired(kernel)).chain(rules)
+    }
+
     /// All zeroes in memory: a place to read settings into, and nothing that may be used before.
     pub const EMPTY: Settings = Settings {
         plain: Values { idle: None, interval: Interval::System, count: None, user_timeout: UserTimeout::Off },

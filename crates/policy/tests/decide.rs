@@ -1,10 +1,12 @@
 //! What becomes of a socket, with one that is made up: what it shows in the end, and how often it was asked.
 
-use kashim_policy::decide::{self, Errno, Opt, Outcome, SkipReason, Socket};
+use kashim_policy::decide;
 use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field, PerField};
+use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
+use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
 use proptest::prelude::*;
 
 const EPERM: Errno = 1;
@@ -17,9 +19,12 @@ struct Fake {
     values: [Option<u32>; 4],
     kind: Kind,
     namespace: Defaults,
-    known: Option<Defaults>,
+    /// Whether the namespace's values were read before.
+    known: bool,
     /// There is no descriptor left by which the namespace could be asked.
     short: bool,
+    /// What the program has set where the library saw it.
+    chosen: Opts,
     /// The calls that were made, by what is between the host and the kernel.
     calls: Vec<String>,
 }
@@ -42,8 +47,9 @@ impl Fake {
             values: [None; 4],
             kind,
             namespace: Defaults::LINUX,
-            known: None,
+            known: true,
             short: false,
+            chosen: Opts::default(),
             calls: Vec::new(),
         }
     }
@@ -107,19 +113,19 @@ impl Socket for Fake {
         Ok(())
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        self.known
-    }
-
-    fn read_defaults(&mut self) -> Defaults {
-        if self.known.is_none() {
+    fn defaults(&mut self) -> Defaults {
+        if !self.known {
             self.calls.push("read defaults".to_owned());
             if self.short {
                 return Defaults::LINUX;
             }
-            self.known = Some(self.namespace);
+            self.known = true;
         }
         self.namespace
+    }
+
+    fn chosen(&mut self) -> Opts {
+        self.chosen
     }
 }
 
@@ -145,8 +151,10 @@ fn set_by_program(settings: &Settings, socket: &mut Fake, name: &str, value: u32
     };
     let held = if settings.force { decide::hold(settings, socket, opt) } else { None };
     *socket = socket.clone().program(&[(name, value)]);
-    if let Some(held) = held {
-        socket.set(opt, held).unwrap();
+    match held {
+        Some(held) => socket.set(opt, held).unwrap(),
+        None if settings.force => {}
+        None => socket.chosen.0 |= Opts::one(opt).0,
     }
 }
 
@@ -181,13 +189,7 @@ fn set_up() {
             "set keepalive",
         ),
         (&[], Kind::Sandboxed, "off 7200/75/9", "set keepalive"),
-        // Rules and force have nothing to say here.
-        (
-            &["KA_RULES=* off", "KA_FORCE=1"],
-            Kind::Tcp,
-            "on 60/15/9",
-            "set keepalive, set idle, set interval, set count",
-        ),
+        (&["KA_FORCE=1"], Kind::Tcp, "on 60/15/9", "set keepalive, set idle, set interval, set count"),
     ] {
         let mut socket = Fake::new(kind);
         let outcome = decide::set_up(&settings(entries), &mut socket);
@@ -198,76 +200,175 @@ fn set_up() {
         let Outcome::Written(written) = outcome else { continue };
         assert_eq!((written.keepalive, written.refused), (Some(true), None), "{entries:?} {kind:?}");
     }
-    // Where something follows from the kernel's values, the socket itself shows those.
+    // Something follows from the kernel's values.
     let mut socket = Fake { namespace: PerField([10, 20, 3, 0]), ..Fake::new(Kind::Tcp) };
     decide::set_up(&settings(&["KA_IDLE=system"]), &mut socket);
     assert_eq!(socket.shows(), "on 10/10/9");
-    assert!(!socket.asked().contains("read defaults"));
+    // With rules, the peer has to be known first.
+    for entries in [&["KA_RULES=* off"][..], &["KA_RULES=10.0.0.2 idle=5", "KA_FORCE=1"]] {
+        let mut socket = Fake::new(Kind::Tcp);
+        let outcome = decide::set_up(&settings(entries), &mut socket);
+        assert_eq!(
+            (outcome, &*socket.asked()),
+            (Outcome::Skipped(SkipReason::PeerUnknown), ""),
+            "{entries:?}"
+        );
+    }
 }
 
-const FILL_IN: &str = "get idle, set keepalive, set idle, get interval, set interval, get count";
+const OURS: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
+const FILL_IN: &str = "get idle, get interval, get count, set keepalive, set idle, set interval";
+const LOOK: &str = "get idle, get interval, get count";
 
 #[test]
 fn a_socket_that_is_checked() {
-    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
     for (entries, sets, shows, asked) in [
-        (&[][..], ours, "on 60/15/9", "get idle"),
+        (&[][..], OURS, "on 60/15/9", "get idle"),
         (&[], &[], "on 60/15/9", FILL_IN),
-        (&[], &[("idle", 20)], "off 20/75/9", "get idle, read defaults"),
+        (&[], &[("keepalive", 1)], "on 60/15/9", FILL_IN),
+        (&[], &[("idle", 20)], "off 20/75/9", LOOK),
         (
             &[],
             &[("interval", 20)],
             "on 60/20/9",
-            "get idle, set keepalive, set idle, get interval, read defaults, get count",
+            "get idle, get interval, get count, set keepalive, set idle",
         ),
         (
             &["KA_USER_TIMEOUT=5"],
             &[],
             "on 60/15/9+5000",
-            "get idle, set keepalive, set idle, get interval, set interval, get count, get timeout, set timeout",
+            "get idle, get interval, get count, get timeout, set keepalive, set idle, set interval, set timeout",
         ),
         (
             &["KA_USER_TIMEOUT=5"],
             &[("timeout", 7)],
             "on 60/15/9+7",
-            "get idle, set keepalive, set idle, get interval, set interval, get count, get timeout",
+            "get idle, get interval, get count, get timeout, set keepalive, set idle, set interval",
         ),
         // Only what is asked for.
         (
             &["KA_INTERVAL=system", "KA_COUNT=4"],
             &[],
             "on 60/75/4",
-            "get idle, set keepalive, set idle, get count, set count",
+            "get idle, get count, set keepalive, set idle, set count",
         ),
         // The next field is the marker, or there is none.
         (
             &["KA_IDLE=7200"],
             &[],
             "on 7200/15/9",
-            "get interval, set keepalive, get idle, set interval, get count",
+            "get idle, get interval, get interval, get count, set keepalive, set interval",
         ),
-        (&["KA_IDLE=7200"], &[("interval", 20)], "off 7200/20/9", "get interval, read defaults"),
-        (&["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=4"], &[("count", 4)], "off 7200/75/4", "get count"),
-        (&["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", ""),
-        (&["KA_IDLE=system", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", ""),
+        (&["KA_IDLE=7200"], &[("interval", 15)], "off 7200/15/9", "get idle, get interval"),
+        (
+            &["KA_IDLE=7200"],
+            &[("interval", 20)],
+            "off 7200/20/9",
+            "get idle, get interval, get interval, get count",
+        ),
+        (
+            &["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=4"],
+            &[("count", 4)],
+            "off 7200/75/4",
+            "get idle, get count",
+        ),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", "get idle"),
+        (&["KA_IDLE=system", "KA_INTERVAL=75", "KA_COUNT=9"], &[], "off 7200/75/9", "get idle"),
         (
             &["KA_FORCE=1"],
             &[("idle", 20), ("count", 3)],
             "on 60/15/9",
-            "get idle, read defaults, set keepalive, set idle, get interval, set interval, get count, set count",
+            "get idle, get interval, get count, set keepalive, set idle, set interval, set count",
         ),
         (
             &["KA_FORCE=1"],
             &[("interval", 20)],
             "on 60/15/9",
-            "get idle, set keepalive, set idle, get interval, set interval, get count",
+            "get idle, get interval, get count, set keepalive, set idle, set interval",
         ),
         // Switched off by the program, after it was set up.
         (&[], &[("idle", 60), ("interval", 15)], "off 60/15/9", "get idle"),
+        // A value that only we set: the program has put the idle time back to the kernel's.
+        (&[], &[("idle", 7200), ("interval", 15)], "off 7200/15/9", LOOK),
+        (&["KA_COUNT=5"], &[("keepalive", 1), ("interval", 7200), ("count", 5)], "on 7200/7200/5", LOOK),
+        (
+            &["KA_USER_TIMEOUT=5"],
+            &[("timeout", 5000)],
+            "off 7200/75/9+5000",
+            "get idle, get interval, get count, get timeout",
+        ),
+        (
+            &["KA_FORCE=1"],
+            &[("interval", 15)],
+            "on 60/15/9",
+            "get idle, get interval, get count, set keepalive, set idle",
+        ),
     ] {
         let mut socket = Fake::new(Kind::Tcp).program(sets);
         check(&settings(entries), &mut socket, HERE);
         assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {sets:?}");
+    }
+}
+
+/// What the program sets by itself stays as it is, also where it is the value that was there already, in a socket of
+/// ours and in one that came another way.
+#[test]
+fn what_the_program_has_chosen() {
+    for (entries, sets, ours, foreign) in [
+        (
+            &[][..],
+            &[("keepalive", 1), ("idle", 7200), ("interval", 7200)][..],
+            "on 7200/7200/9",
+            "on 7200/7200/9",
+        ),
+        (&[], &[("keepalive", 0), ("idle", 7200)], "off 7200/15/9", "off 7200/15/9"),
+        (
+            &[],
+            &[("keepalive", 1), ("idle", 7200), ("interval", 75), ("count", 9)],
+            "on 7200/75/9",
+            "on 7200/75/9",
+        ),
+        (&[], &[("idle", 7200), ("interval", 75)], "on 7200/75/9", "on 7200/75/9"),
+        (&[], &[("idle", 7200)], "on 7200/15/9", "on 7200/15/9"),
+        (&[], &[("keepalive", 0)], "off 60/15/9", "off 60/15/9"),
+        (&[], &[("interval", 75)], "on 60/75/9", "on 60/75/9"),
+        (&["KA_USER_TIMEOUT=5"], &[("timeout", 0), ("idle", 7200)], "on 7200/15/9", "on 7200/15/9"),
+        (&["KA_RULES=* off"], &[("keepalive", 1)], "on 7200/75/9", "on 7200/75/9"),
+        (
+            &["KA_RULES=* off"],
+            &[("keepalive", 1), ("idle", 60), ("interval", 60)],
+            "on 60/60/9",
+            "on 60/60/9",
+        ),
+        (
+            &["KA_RULES=* off"],
+            &[("keepalive", 1), ("idle", 60), ("interval", 15)],
+            "on 60/15/9",
+            "on 60/15/9",
+        ),
+        (
+            &["KA_RULES=* idle=300"],
+            &[("keepalive", 1), ("idle", 60), ("interval", 60)],
+            "on 60/60/9",
+            "on 60/60/9",
+        ),
+        (&["KA_RULES=* idle=300"], &[("keepalive", 0), ("interval", 75)], "off 300/75/9", "off 300/75/9"),
+        (&["KA_RULES=* idle=300 user-timeout=5"], &[("timeout", 0)], "on 300/15/9", "on 300/15/9"),
+    ] {
+        for (hooked, shows) in [(true, ours), (false, foreign)] {
+            let settings = settings(entries);
+            let mut socket = Fake::new(Kind::Tcp);
+            if hooked {
+                decide::set_up(&settings, &mut socket);
+            }
+            for &(name, value) in sets {
+                set_by_program(&settings, &mut socket, name, value);
+            }
+            for look in 1..3 {
+                check(&settings, &mut socket, HERE);
+                assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} hooked {hooked}, look {look}");
+            }
+        }
     }
 }
 
@@ -281,15 +382,15 @@ fn reasons() {
     assert_eq!(reason(&[], Fake::new(Kind::Other)), Some(SkipReason::NotTcp));
     assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Other)), Some(SkipReason::NotTcp));
     assert_eq!(reason(&[], tcp().program(&[("idle", 60)])), Some(SkipReason::AlreadySet));
+    assert_eq!(reason(&["KA_IDLE=7200"], tcp().program(&[("interval", 15)])), Some(SkipReason::AlreadySet));
     assert_eq!(reason(&[], tcp().program(&[("idle", 61)])), Some(SkipReason::ProgramsOwn));
-    assert_eq!(reason(&["KA_RULES=* off"], tcp().program(&[("idle", 61)])), Some(SkipReason::ProgramsOwn));
-    assert_eq!(
-        reason(&["KA_RULES=* count=9"], tcp().program(&[("idle", 60), ("interval", 15)])),
-        Some(SkipReason::AlreadySet)
-    );
+    assert_eq!(reason(&[], tcp().program(&[("interval", 15)])), Some(SkipReason::ProgramsOwn));
+    assert_eq!(reason(&["KA_RULES=* off"], tcp().program(&[("idle", 61)])), Some(SkipReason::Off));
+    assert_eq!(reason(&["KA_RULES=* off"], tcp()), Some(SkipReason::Off));
+    assert_eq!(reason(&["KA_RULES=* count=9"], tcp().program(OURS)), Some(SkipReason::AlreadySet));
     assert_eq!(reason(&["KA_IDLE=7200", "KA_INTERVAL=75"], tcp()), Some(SkipReason::NoMarker));
     assert_eq!(reason(&[], Fake::new(Kind::Sandboxed)), Some(SkipReason::Refused(EPERM)));
-    assert_eq!(reason(&["KA_RULES=* off"], Fake::new(Kind::Sandboxed)), Some(SkipReason::Refused(EPERM)));
+    assert_eq!(reason(&["KA_RULES=* idle=5"], Fake::new(Kind::Sandboxed)), Some(SkipReason::Refused(EPERM)));
     assert_eq!(reason(&[], tcp()), None);
 }
 
@@ -321,177 +422,118 @@ fn namespaces() {
     for (entries, sets, shows) in [
         (&[][..], &[][..], "on 60/15/9"),
         (&[], &[("interval", 75)], "on 60/75/9"),
+        (&[], &[("idle", 7200)], "off 7200/20/3"),
         (&["KA_IDLE=system"], &[], "on 300/15/9"),
-        (
-            &["KA_RULES=* off"],
-            &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)],
-            "off 300/20/3",
-        ),
-        (
-            &["KA_RULES=* idle=system count=system"],
-            &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)],
-            "on 300/15/3",
-        ),
+        (&["KA_IDLE=300"], &[], "on 300/15/9"),
+        (&["KA_RULES=* off"], OURS, "off 300/20/3"),
+        (&["KA_RULES=* idle=system count=system"], OURS, "on 300/15/3"),
     ] {
-        for known in [None, Some(here)] {
+        for known in [false, true] {
             let mut socket = Fake { namespace: here, known, ..Fake::new(Kind::Tcp) }.program(sets);
             let settings = settings(entries);
             check(&settings, &mut socket, HERE);
             let once = socket.calls.iter().filter(|call| *call == "read defaults").count();
-            assert!(once <= 1, "{:?}", socket.calls);
+            assert_eq!(once, usize::from(!known), "{:?}", socket.calls);
             assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
         }
     }
-    // Limits: until the namespace's values are known, which nothing here is a reason to ask for, one that is ours is
-    // taken for ours, and one that Linux comes with for nobody's.
-    for (entries, sets, unknown, with_known) in [
-        (&["KA_IDLE=300"][..], &[][..], "off 300/20/3", "on 300/15/9"),
-        (&[], &[("idle", 7200)], "on 60/15/9", "off 7200/20/3"),
-    ] {
-        for (known, shows) in [(None, unknown), (Some(here), with_known)] {
-            let mut socket = Fake { namespace: here, known, ..Fake::new(Kind::Tcp) }.program(sets);
-            check(&settings(entries), &mut socket, HERE);
-            assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
-        }
-    }
+    // The namespace's value is ours as well: the next field tells.
+    let mut socket = Fake { namespace: PerField([60, 75, 9, 0]), ..Fake::new(Kind::Tcp) };
+    check(&settings(&[]), &mut socket, HERE);
+    assert_eq!(socket.shows(), "on 60/15/9");
 }
 
-/// As long as the namespace cannot be asked, Linux's own values are taken for its, so one that is neither those nor ours is
-/// the program's. Nothing is asked for ever, and once it can be asked all is well.
+/// As long as the namespace cannot be asked, Linux's own values are taken for its. Once it can be asked all is well.
 #[test]
 fn a_namespace_that_cannot_be_asked() {
     let here = PerField([300, 20, 3, 0]);
-    for (entries, sets, short, shows, later) in [
-        (&[][..], &[][..], Outcome::Skipped(SkipReason::ProgramsOwn), "off 300/20/3", "on 60/15/9"),
-        (&[], &[("idle", 20)], Outcome::Skipped(SkipReason::ProgramsOwn), "off 20/20/3", "off 20/20/3"),
-        (&[], &[("idle", 60)], Outcome::Skipped(SkipReason::AlreadySet), "off 60/20/3", "off 60/20/3"),
-        (
-            &["KA_IDLE=300"],
-            &[("interval", 75)],
-            Outcome::Skipped(SkipReason::AlreadySet),
-            "off 300/75/3",
-            "off 300/75/3",
-        ),
+    for (entries, sets, shows, later) in [
+        (&[][..], &[][..], "off 300/20/3", "on 60/15/9"),
+        (&[], &[("idle", 20)], "off 20/20/3", "off 20/20/3"),
+        (&[], &[("idle", 60)], "off 60/20/3", "off 60/20/3"),
+        (&["KA_FORCE=1"], &[], "on 60/15/9", "on 60/15/9"),
+        (&["KA_RULES=* idle=5", "KA_FORCE=1"], &[], "on 5/5/9", "on 5/5/9"),
+        (&["KA_RULES=* idle=5"], &[], "on 300/20/3", "on 5/5/9"),
+        (&["KA_RULES=* off"], &[], "off 300/20/3", "off 300/20/3"),
     ] {
-        let mut socket = Fake { namespace: here, short: true, ..Fake::new(Kind::Tcp) }.program(sets);
+        let mut socket =
+            Fake { namespace: here, known: false, short: true, ..Fake::new(Kind::Tcp) }.program(sets);
         let settings = settings(entries);
-        assert_eq!(check(&settings, &mut socket, HERE), short, "{entries:?} {sets:?}");
+        check(&settings, &mut socket, HERE);
         assert_eq!(socket.shows(), shows, "{entries:?} {sets:?}");
-        assert!(
-            socket.calls.iter().filter(|call| *call == "read defaults").count() <= 1,
-            "{:?}",
-            socket.calls
-        );
         socket.short = false;
         check(&settings, &mut socket, HERE);
         assert_eq!(socket.shows(), later, "{entries:?} {sets:?}");
-    }
-    // With force it does not matter whose they are, and with rules what is not known is left.
-    for (entries, shows) in [
-        (&["KA_FORCE=1"][..], "on 60/15/9"),
-        (&["KA_RULES=* idle=5", "KA_FORCE=1"], "on 5/5/9"),
-        (&["KA_RULES=* idle=5"], "off 300/20/3"),
-        (&["KA_RULES=* off"], "off 300/20/3"),
-        (&["KA_IDLE=system", "KA_INTERVAL=9"], "off 300/20/3"),
-    ] {
-        let mut socket = Fake { namespace: here, short: true, ..Fake::new(Kind::Tcp) };
-        check(&settings(entries), &mut socket, HERE);
-        assert_eq!(socket.shows(), shows, "{entries:?}");
     }
 }
 
 #[test]
 fn rules() {
-    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
-    for (entries, sets, shows, asked) in [
-        (&["KA_RULES=10.0.0.2 off"][..], ours, "on 60/15/9", "get idle, who"),
-        (
-            &["KA_RULES=10.0.0.1 idle=5"],
-            ours,
-            "on 5/5/9",
-            "get idle, who, set idle, get interval, set interval, get count",
-        ),
-        (&["KA_RULES=* count=3"], ours, "on 60/15/3", "get idle, who, get interval, get count, set count"),
-        (
-            &["KA_RULES=* count=3"],
-            &[],
-            "on 60/15/3",
-            "get idle, who, set keepalive, set idle, get interval, set interval, get count, set count",
-        ),
-        (
-            &["KA_RULES=* off"],
-            ours,
-            "off 7200/75/9",
-            "get idle, who, set keepalive, read defaults, set idle, get interval, set interval, get count",
-        ),
-        (
-            &["KA_RULES=* off"],
-            &[],
-            "off 7200/75/9",
-            "get idle, who, set keepalive, get interval, get count, read defaults",
-        ),
-        (
-            &["KA_RULES=* off", "KA_FORCE=1"],
-            &[("keepalive", 1), ("idle", 20)],
-            "on 20/75/9",
-            "get idle, who, read defaults",
-        ),
-        (
-            &["KA_RULES=* idle=5"],
-            &[("idle", 20), ("keepalive", 1)],
-            "on 20/5/9",
-            "get idle, who, read defaults, get interval, set interval, get count",
-        ),
-        // Where everything is left to the kernel, only a rule sets something.
-        (
-            &["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system", "KA_RULES=* idle=5"],
-            &[],
-            "on 5/75/9",
-            "get idle, who, set keepalive, set idle",
-        ),
-        (
-            &["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system", "KA_RULES=10.0.0.2 idle=5"],
-            &[],
-            "off 7200/75/9",
-            "get idle, who",
-        ),
-    ] {
-        let mut socket = Fake::new(Kind::Tcp).program(sets);
-        check(&settings(entries), &mut socket, HERE);
-        assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {sets:?}");
-    }
-}
-
-/// Whether a rule with values also switches a socket on.
-#[test]
-fn rules_and_the_switch() {
     let system = ["KA_IDLE=system", "KA_INTERVAL=system", "KA_COUNT=system"];
-    let with = |more: &[&'static str]| [&system[..], more].concat();
-    for (entries, sets, shows) in [
-        // Nobody has touched it, and that the rule asks for what it has already is no sign of ours.
-        (vec!["KA_RULES=* idle=7200 count=3"], &[][..], "on 7200/15/3"),
-        // The program has switched off what was ours, or has values of its own.
-        (vec!["KA_RULES=* count=3"], &[("idle", 60), ("interval", 15), ("count", 9)], "off 60/15/3"),
-        (vec!["KA_RULES=* count=3"], &[("idle", 20)], "off 20/15/3"),
-        (vec!["KA_RULES=* count=3", "KA_FORCE=1"], &[("idle", 20)], "on 60/15/3"),
-        (vec!["KA_RULES=* count=3", "KA_FORCE=1"], &[("idle", 60), ("interval", 15)], "on 60/15/3"),
-        // Where nothing tells a socket of ours from any other, the rule is all there is.
-        (with(&["KA_RULES=* idle=5"]), &[], "on 5/75/9"),
-        (with(&["KA_RULES=* idle=5"]), &[("idle", 20)], "on 20/75/9"),
+    let with = |rules: &'static str| [&system[..], &[rules]].concat();
+    const ALL: &str = "get idle, who, get interval, get count, get timeout";
+    for (entries, sets, shows, then) in [
+        (vec!["KA_RULES=10.0.0.2 off"], &[][..], "on 60/15/9", ", set keepalive, set idle, set interval"),
+        (vec!["KA_RULES=10.0.0.1 idle=5"], &[], "on 5/5/9", ", set keepalive, set idle, set interval"),
+        (vec!["KA_RULES=* count=3"], &[], "on 60/15/3", ", set keepalive, set idle, set interval, set count"),
+        (vec!["KA_RULES=* off"], &[], "off 7200/75/9", ""),
+        // The program's own.
+        (vec!["KA_RULES=* off"], &[("keepalive", 1)], "on 7200/75/9", ""),
+        (vec!["KA_RULES=* off"], &[("keepalive", 1), ("idle", 60), ("interval", 60)], "on 60/60/9", ""),
+        (vec!["KA_RULES=* off", "KA_FORCE=1"], &[("keepalive", 1), ("idle", 20)], "on 20/75/9", ""),
+        (
+            vec!["KA_RULES=* idle=5"],
+            &[("keepalive", 1), ("idle", 20)],
+            "on 20/5/9",
+            ", set keepalive, set interval",
+        ),
+        (vec!["KA_RULES=* idle=5"], &[("idle", 60), ("interval", 60)], "on 60/60/9", ", set keepalive"),
+        // What an earlier connect of ours has set is replaced, or taken back.
+        (vec!["KA_RULES=10.0.0.2 off"], OURS, "on 60/15/9", ""),
+        (vec!["KA_RULES=10.0.0.1 idle=5"], OURS, "on 5/5/9", ", set idle, set interval"),
+        (vec!["KA_RULES=* off"], OURS, "off 7200/75/9", ", set keepalive, set idle, set interval"),
+        (
+            vec!["KA_RULES=10.0.0.2 idle=20 user-timeout=1"],
+            &[("keepalive", 1), ("idle", 20), ("interval", 15), ("timeout", 1000)],
+            "on 60/15/9",
+            ", set idle, set timeout",
+        ),
+        // One value that is ours, among others that are not, is the program's.
+        (
+            vec!["KA_RULES=10.0.0.2 idle=20"],
+            &[("idle", 20), ("interval", 16)],
+            "on 20/16/9",
+            ", set keepalive",
+        ),
+        (vec!["KA_RULES=10.0.0.2 idle=20"], &[("interval", 15)], "on 60/15/9", ", set keepalive, set idle"),
+        // Where everything is left to the kernel, only a rule sets something.
+        (with("KA_RULES=* idle=5"), &[], "on 5/75/9", ", set keepalive, set idle"),
+        (with("KA_RULES=* idle=5"), &[("idle", 20), ("interval", 20)], "on 20/20/9", ", set keepalive"),
+        (with("KA_RULES=10.0.0.2 idle=5"), &[], "on 7200/75/9", ", set keepalive"),
+        // What the target leaves to the kernel is the program's, unless another target has set it.
+        (
+            with("KA_RULES=10.0.0.2 idle=5"),
+            &[("keepalive", 1), ("idle", 5), ("count", 7)],
+            "on 7200/75/7",
+            ", set idle",
+        ),
     ] {
         let mut socket = Fake::new(Kind::Tcp).program(sets);
         check(&settings(&entries), &mut socket, HERE);
-        assert_eq!(socket.shows(), shows, "{entries:?} {sets:?}");
+        let asked = format!("{ALL}{then}");
+        assert_eq!((&*socket.shows(), &*socket.asked()), (shows, &*asked), "{entries:?} {sets:?}");
     }
 }
 
 /// What is put back after the program has set an option, and what it takes to know that.
 #[test]
 fn held() {
-    let ours: &[(&str, u32)] = &[("keepalive", 1), ("idle", 60), ("interval", 15), ("count", 9)];
+    let ours = OURS;
     let by_a_raw_call: &[(&str, u32)] = &[("idle", 33), ("interval", 15), ("count", 9)];
     const OFF: &str = "KA_RULES=10.0.0.2 off";
     const ON: &str = "KA_RULES=10.0.0.2 idle=5";
+    const ALL: &str = "get idle, get interval, get count, get timeout";
+    const COUNT_AND_ALL: &str = "get count, get idle, get interval, get count, get timeout";
     let (keepalive, idle) = (Opt::KeepAlive, Opt::Value(Field::Idle));
     let (interval, count) = (Opt::Value(Field::Interval), Opt::Value(Field::Count));
     let timeout = Opt::Value(Field::UserTimeout);
@@ -510,20 +552,22 @@ fn held() {
         (&["KA_USER_TIMEOUT=5"], &[("timeout", 5001)], timeout, None, "get timeout"),
         (&["KA_RULES=10.0.0.2 user-timeout=5"], &[("timeout", 5000)], timeout, Some(5000), "get timeout"),
         // A rule's value is ours as well.
-        (&[ON], &[("idle", 5)], idle, Some(5), "get idle"),
-        (&[ON], &[("idle", 5)], keepalive, Some(1), "get idle"),
-        (&[ON], by_a_raw_call, count, Some(9), "get count"),
-        // Where a rule may have switched the socket off, a value that is ours and the kernel's too says nothing.
-        (&[OFF], ours, count, Some(9), "get count, get idle"),
-        (&[OFF], &[], count, None, "get count, get idle"),
-        (&[OFF], by_a_raw_call, count, None, "get count, get idle"),
+        (&[ON], &[("idle", 5), ("interval", 5)], idle, Some(5), "get idle"),
+        (&[ON], &[("idle", 5), ("interval", 5)], keepalive, Some(1), ALL),
+        (&[ON], &[("idle", 5)], keepalive, None, ALL),
+        // With rules, a value that is ours and the kernel's too says nothing by itself.
+        (&[ON], ours, count, Some(9), COUNT_AND_ALL),
+        (&[ON], by_a_raw_call, count, None, COUNT_AND_ALL),
+        (&[OFF], ours, count, Some(9), COUNT_AND_ALL),
+        (&[OFF], &[], count, None, COUNT_AND_ALL),
         (&[OFF], by_a_raw_call, interval, Some(15), "get interval"),
-        (&[OFF], &[], keepalive, None, "get idle"),
-        (&[OFF], ours, keepalive, Some(1), "get idle"),
-        // Without a marker every socket is taken for one of ours, unless a rule may have switched it off.
+        (&[OFF], &[], keepalive, None, ALL),
+        (&[OFF], ours, keepalive, Some(1), ALL),
+        // Without a marker every socket is taken for one of ours, unless a rule may have left it alone.
         (&["KA_IDLE=7200", "KA_INTERVAL=75"], &[], keepalive, Some(1), "get idle"),
-        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], keepalive, None, "get idle"),
-        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], count, None, "get count, get idle"),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", ON], &[], keepalive, Some(1), ALL),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], keepalive, None, ALL),
+        (&["KA_IDLE=7200", "KA_INTERVAL=75", OFF], &[], count, None, COUNT_AND_ALL),
     ] {
         let mut socket = Fake::new(Kind::Tcp).program(sets);
         let settings = settings(entries);
@@ -552,12 +596,12 @@ impl Socket for Picky {
         }
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        self.0.known_defaults()
+    fn defaults(&mut self) -> Defaults {
+        self.0.defaults()
     }
 
-    fn read_defaults(&mut self) -> Defaults {
-        self.0.read_defaults()
+    fn chosen(&mut self) -> Opts {
+        self.0.chosen()
     }
 }
 
@@ -565,7 +609,7 @@ impl Socket for Picky {
 #[test]
 fn options_that_are_refused() {
     use Field::*;
-    let settings = settings(&["KA_USER_TIMEOUT=5", "KA_RULES=10.0.0.1 count=3"]);
+    let settings = settings(&["KA_USER_TIMEOUT=5"]);
     for (refuses, shows, refused) in [
         (&[Idle][..], "on 7200/15/9+5000", Some(100)),
         (&[Interval], "on 60/75/9+5000", Some(101)),
@@ -585,9 +629,8 @@ fn options_that_are_refused() {
         }
     }
     // The only one that there is to set.
-    let ours =
-        Fake::new(Kind::Tcp).program(&[("idle", 60), ("interval", 15), ("count", 9), ("timeout", 5000)]);
-    let mut socket = Picky(ours, &[Count]);
+    let settings = self::settings(&["KA_RULES=10.0.0.1 count=3"]);
+    let mut socket = Picky(Fake::new(Kind::Tcp).program(OURS), &[Count]);
     let peer = Service { peer: HERE.parse().unwrap(), port: 80 };
     let outcome = decide::check(&settings, &mut socket, &mut |_: &mut Picky| Some(peer));
     assert_eq!(outcome, Outcome::Skipped(SkipReason::Refused(102)));
@@ -596,12 +639,12 @@ fn options_that_are_refused() {
 #[test]
 fn which_connects_have_begun() {
     for errno in 0..200 {
-        assert!(decide::connect_started(0, errno), "errno is not looked at on success: {errno}");
+        assert!(socket::connect_started(0, errno), "errno is not looked at on success: {errno}");
         let goes_on = errno == libc::EINPROGRESS || errno == libc::EINTR;
-        assert_eq!(decide::connect_started(-1, errno), goes_on, "{errno}");
+        assert_eq!(socket::connect_started(-1, errno), goes_on, "{errno}");
         // Nothing that connect(2) returns.
         for result in [1, -2, i32::MIN, i32::MAX] {
-            assert!(!decide::connect_started(result, errno), "{result} {errno}");
+            assert!(!socket::connect_started(result, errno), "{result} {errno}");
         }
     }
 }
@@ -610,7 +653,7 @@ fn which_connects_have_begun() {
 fn which_failures_may_pass() {
     let short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
     for errno in -200..200 {
-        assert_eq!(decide::is_shortage(errno), short.contains(&errno), "{errno}");
+        assert_eq!(socket::is_shortage(errno), short.contains(&errno), "{errno}");
     }
 }
 
@@ -626,7 +669,7 @@ fn which_sockets_are_tcp() {
                     && kind == SOCK_STREAM
                     && matches!(protocol, 0 | IPPROTO_TCP | IPPROTO_MPTCP);
                 for flags in flags {
-                    let is = decide::is_tcp(domain, kind | flags, protocol);
+                    let is = socket::is_tcp(domain, kind | flags, protocol);
                     assert_eq!(is, want, "{domain} {kind} {flags:#x} {protocol}");
                 }
             }
@@ -735,15 +778,14 @@ proptest! {
                     prop_assert_eq!(socket.values[i], Some(value), "{} -> {}", before.shows(), socket.shows());
                 }
             }
-            // One that it has switched off stays off, if it was ours to know that.
-            if hooked && !before.on && settings.rules.is_empty() && before.values[0] == Some(60) {
-                prop_assert!(!socket.on);
+            // What it has switched stays so, where the library saw it.
+            if hooked && before.chosen.has(Opt::KeepAlive) {
+                prop_assert_eq!(socket.on, before.on, "{} -> {}", before.shows(), socket.shows());
             }
         }
     }
 
-    /// A look at a socket that was looked at changes nothing any more. (But where a rule has taken our idle time out of it
-    /// again, nothing tells that it was the program that has switched it off.)
+    /// A look at a socket that was looked at changes nothing any more.
     #[test]
     fn the_second_look_changes_nothing(entries in any_settings(), namespace in any_namespace(), hooked: bool, own in any_own()) {
         let settings = read(&entries);
@@ -751,9 +793,28 @@ proptest! {
         check(&settings, &mut socket, HERE);
         let once = socket.clone();
         check(&settings, &mut socket, HERE);
-        socket.on |= once.on || once.value(Field::Idle) != namespace.of(Field::Idle);
-        let once = Fake { on: socket.on, ..once };
         prop_assert_eq!(once.shows(), socket.shows());
+    }
+
+    /// Without force, `off` is as if the library were not there, whoever was connected to before. (But for a program that
+    /// chose all the values by which we would know the socket again, and not the switch: that stays on.)
+    #[test]
+    fn off_leaves_no_trace(entries in any_settings(), namespace in any_namespace(), own in any_own(), before: bool) {
+        let mut entries = entries;
+        entries[4] = entries[4].replace("KA_RULES=", "KA_RULES=10.0.0.3 off;");
+        let mut settings = read(&entries);
+        settings.force = false;
+        let mut own = own;
+        if before {
+            own.push(("keepalive", 1));
+        }
+        let mut socket = made(&settings, Kind::Tcp, namespace, true, &own);
+        if before {
+            check(&settings, &mut socket, HERE);
+        }
+        let without = Fake { namespace, ..Fake::new(Kind::Tcp) }.program(&own);
+        check(&settings, &mut socket, "10.0.0.3");
+        prop_assert_eq!(socket.shows(), without.shows());
     }
 
     /// As many calls as the table has, and the namespace is read at most once.
@@ -769,11 +830,11 @@ proptest! {
         socket.calls.clear();
         check(&settings, &mut socket, HERE);
         prop_assert!(socket.calls.len() <= 10, "{:?}", socket.calls);
-        // A new one is asked once, if there is no rule for it.
+        // A new one is asked for its marker, if there are no rules.
         if settings.rules.is_empty() {
-            let mut new = Fake { known: Some(namespace), ..made(&settings, Kind::Tcp, namespace, true, &[]) };
+            let mut new = made(&settings, Kind::Tcp, namespace, true, &[]);
             check(&settings, &mut new, HERE);
-            prop_assert!(new.calls.len() <= 1, "{:?}", new.calls);
+            prop_assert!(new.calls.len() <= 2, "{:?}", new.calls);
             prop_assert_eq!(count(&new, "set keepalive"), 0);
         }
     }

@@ -6,19 +6,20 @@ use std::mem::size_of;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use kashim_policy::decide::{self, Errno, Opt, Outcome, SkipReason, Socket};
+use kashim_policy::decide;
 use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field};
+use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::parse::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
+use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
 use libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET};
 use proptest::prelude::*;
 
 /// A socket of the kernel's own.
 struct Real {
     fd: OwnedFd,
-    known: Option<Defaults>,
 }
 
 impl Real {
@@ -27,7 +28,7 @@ impl Real {
         match unsafe { libc::socket(domain, kind, protocol) } {
             -1 => Err(Error::last_os_error()),
             // SAFETY: a new descriptor, which nobody else has.
-            fd => Ok(Real { fd: unsafe { OwnedFd::from_raw_fd(fd) }, known: None }),
+            fd => Ok(Real { fd: unsafe { OwnedFd::from_raw_fd(fd) } }),
         }
     }
 
@@ -87,12 +88,12 @@ impl Socket for Real {
         self.set_number(level, name, value as c_int)
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        self.known
+    fn defaults(&mut self) -> Defaults {
+        namespace()
     }
 
-    fn read_defaults(&mut self) -> Defaults {
-        *self.known.get_or_insert_with(namespace)
+    fn chosen(&mut self) -> Opts {
+        Opts::default()
     }
 }
 
@@ -151,7 +152,7 @@ fn which_sockets_are_tcp() {
                     let is = socket.number_of(libc::SO_TYPE) == SOCK_STREAM
                         && matches!(socket.number_of(libc::SO_DOMAIN), AF_INET | AF_INET6)
                         && matches!(socket.number_of(libc::SO_PROTOCOL), IPPROTO_TCP | IPPROTO_MPTCP);
-                    let said = decide::is_tcp(domain, kind | flags, protocol);
+                    let said = socket::is_tcp(domain, kind | flags, protocol);
                     assert_eq!(said, is, "{domain}, {kind} | {flags:#x}, {protocol}");
                     seen[usize::from(is)] += 1;
                 }
@@ -172,7 +173,7 @@ fn connections_that_came_another_way() {
     let settings = read(&["KA_IDLE=77".into(), "KA_INTERVAL=11".into(), "KA_COUNT=5".into()]);
     let connect = || {
         let stream = std::net::TcpStream::connect(address).unwrap();
-        Real { fd: stream.into(), known: None }
+        Real { fd: stream.into() }
     };
     let mut socket = connect();
     assert_eq!(socket.shows(), (false, here.0));
@@ -187,15 +188,19 @@ fn connections_that_came_another_way() {
     assert_eq!(own, Outcome::Skipped(SkipReason::ProgramsOwn));
     assert_eq!(socket.shows(), (false, [33, here.0[1], here.0[2], 0]));
 
-    // A rule switches it off, and every value goes back to the namespace's.
+    // A rule says `off`: nothing is set, and what a connect to somebody else has set goes back to the namespace's.
     let settings = read(&["KA_IDLE=77".into(), format!("KA_RULES=127.0.0.0/8:{} off", address.port())]);
     let mut socket = connect();
     decide::set_up(&settings, &mut socket);
     decide::check(&settings, &mut socket, &mut service);
     assert_eq!(socket.shows(), (false, here.0));
+    decide::check(&settings, &mut socket, &mut |_: &mut Real| None);
+    assert_eq!(socket.shows(), (true, [77, 15, 9, 0]));
+    decide::check(&settings, &mut socket, &mut service);
+    assert_eq!(socket.shows(), (false, here.0));
 
     let unix = std::os::unix::net::UnixStream::pair().unwrap().0;
-    let mut unix = Real { fd: unix.into(), known: None };
+    let mut unix = Real { fd: unix.into() };
     let other = decide::check(&settings, &mut unix, &mut service);
     assert_eq!((other, unix.number_of(SO_KEEPALIVE)), (Outcome::Skipped(SkipReason::NotTcp), 0));
 }

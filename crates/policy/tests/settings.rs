@@ -1,10 +1,10 @@
 //! All settings of a process: from an environment to values, complaints, warnings and words.
 
-use kashim_policy::decide::{Outcome, SkipReason, Written};
 use kashim_policy::describe;
 use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::keepalive::PerField;
 use kashim_policy::line::Line;
+use kashim_policy::outcome::{Outcome, SkipReason, Written};
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
