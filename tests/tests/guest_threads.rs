@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use guest::{
-    LOGGED, LOGGED_TO_FILE, Sockets, alike, alike_by, among, compile, crowded, debug_library, every_way,
-    long, run_patiently,
+    LOGGED, LOGGED_TO_FILE, Sockets, WITHOUT_RULES, alike, alike_by, among, compile, crowded, debug_library,
+    every_way, long, run_patiently,
 };
 use kashim_tests::{Need, Preload, Program, Result, Scratch, each, run, trial};
 
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         trial("handler_and_thread_in_our_constructor", &[CC], in_our_constructor),
         trial("interrupted_calls", &[CC], interrupted_calls),
         trial("jumps_out_of_calls", &[CC], jumps_out_of_calls),
+        trial("address_unmapped_while_connect_blocks", &[CC], address_unmapped),
+        trial("number_reused_while_connect_blocks", &[CC], number_reused),
         trial("smallest_stacks", &[CC], smallest_stacks),
         trial("many_threads", &[CC], || many_threads(&[Preload::OURS], 2000)),
     ];
@@ -140,7 +142,7 @@ fn in_our_constructor() -> Result {
     let program = threads()?;
     let constructor = compile("cc", "constructor.c", &["-shared", "-fPIC", "-pthread"])?;
     // Our constructor runs before that of a preload that stands before us.
-    let all = alike_by(&every_way(), Sockets::SomeOurs, |way| {
+    let all = alike_by(&WITHOUT_RULES, Sockets::SomeOurs, |way| {
         among(Program::new(&program), way, &[&constructor], &[])?.run()
     })?;
     for transcript in &all {
@@ -150,7 +152,7 @@ fn in_our_constructor() -> Result {
         }
     }
     // And after one that stands behind us: by then everything is as usual.
-    let all = alike_by(&every_way(), Sockets::SomeOurs, |way| {
+    let all = alike_by(&WITHOUT_RULES, Sockets::SomeOurs, |way| {
         among(Program::new(&program), way, &[], &[&constructor])?.run()
     })?;
     for transcript in &all {
@@ -185,6 +187,45 @@ fn jumps_out_of_calls() -> Result {
         alike(&every_way(), Sockets::Ours, || Ok(Program::new(&program).args(["jump", call])))?;
         Ok(())
     })
+}
+
+/// No memory of the program's is read after a call that may have blocked, also where the connection is still being made
+/// when `connect` returns, and whether or not the peer matters.
+fn address_unmapped() -> Result {
+    let program = compile("cc", "late.c", &["-pthread"])?;
+    for how in ["unmapped", "unmapped late"] {
+        let ways = [Preload::OURS, Preload::FORCED, LOGGED, crowded(), BY_PEER];
+        alike(&ways, Sockets::Ours, || Ok(Program::new(&program).arg(how)))?;
+    }
+    Ok(())
+}
+
+/// 77/11/5 for one peer, and nothing for the others.
+const BY_PEER: Preload = Preload::With(&[
+    ("KA_IDLE", "77"),
+    ("KA_INTERVAL", "11"),
+    ("KA_COUNT", "5"),
+    ("KA_RULES", "127.0.0.3 count=5; * off"),
+]);
+
+/// The rule is the one for the connection that is there when `connect` returns, and its peer is not what stands in the
+/// program's memory by then.
+fn number_reused() -> Result {
+    const OTHERS: Preload = Preload::With(&[
+        ("KA_IDLE", "77"),
+        ("KA_INTERVAL", "11"),
+        ("KA_COUNT", "5"),
+        ("KA_RULES", "127.0.0.3 off"),
+    ]);
+    let program = compile("cc", "late.c", &["-pthread"])?;
+    for (how, way) in [("reused", OTHERS), ("changed", BY_PEER)] {
+        for transcript in alike(&[way], Sockets::SomeOurs, || Ok(Program::new(&program).arg(how)))? {
+            if transcript.keepalive != [guest::ours()] {
+                return Err(transcript.all.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn smallest_stacks() -> Result {

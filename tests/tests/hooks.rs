@@ -358,11 +358,29 @@ const NAMESPACES: &[(Settings, &str)] = {
             "namespace 300 75 9; l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c idle 400; connect c @l
              show c -> off 400/75/9; a=accept l; show a -> off 300/75/9 | on 60/15/9",
         ),
-        // A limit: where the namespace has our value by itself, a socket of nobody's looks like one that was set up.
+        // Where the namespace has our value by itself, the next field tells.
         (
             PLAIN,
-            "namespace 60 75 9; l=listener 127.0.0.1:0; c=rawsocket inet stream 0; connect c @l; show c -> off 60/75/9
-             d=socket inet stream 0; connect d @l; show d -> off 60/75/9 | on 60/15/9",
+            "namespace 60 75 9; l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawconnect c @l; a=accept l; show a -> off 60/75/9 | on 60/15/9
+             d=rawsocket inet stream 0; connect d @l; show d -> off 60/75/9 | on 60/15/9
+             e=socket inet stream 0; connect e @l; show e -> off 60/75/9 | on 60/15/9",
+        ),
+        // What the program asks for is its own, also where it is the kernel's.
+        (
+            PLAIN,
+            "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; set c idle 7200; set c interval 7200; connect c @l
+             show c -> on 7200/7200/9; d=socket inet stream 0; set d keepalive 0; set d idle 7200; connect d @l
+             show d -> off | off 7200/15/9; e=socket inet stream 0; set e keepalive 1; set e idle 7200; set e interval 75
+             connect e @l; show e -> system; f=socket inet stream 0; set f idle 7200; set f interval 75; fork; connect f @l
+             show f -> off | on 7200/75/9; z=socket inet stream 0; set z keepalive 1; set z idle 7200; set z interval 75
+             bind z 127.0.0.1:0; listen z; g=rawsocket inet stream 0; rawconnect g @z; a=accept z; show a -> system
+             h=rawsocket inet stream 0; set h idle 7200; connect h @l; show h -> off | on 7200/15/9",
+        ),
+        // A value that only we set: past the hooks, the program has put one back.
+        (
+            PLAIN,
+            "l=listener 127.0.0.1:0; c=socket inet stream 0; rawset c idle 7200; rawset c keepalive 0; connect c @l
+             show c -> off 7200/75/9 | off 7200/15/9",
         ),
         // With the value that Linux comes with, the next field is the marker.
         (

@@ -119,7 +119,7 @@ const DESTINATIONS: &[(&str, &str)] = &[
     (
         "10.0.0.0/8 off; [2001:db8::]/32 off; :1 off",
         "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; show c -> off | ours; a=accept l; show a -> off | ours
-         d=rawsocket inet stream 0; rawset d idle 33; connect d @l; show d -> off 33/75/9; u=socket inet dgram 0
+         d=rawsocket inet stream 0; rawset d idle 33; connect d @l; show d -> off 33/75/9 | on 33/11/5; u=socket inet dgram 0
          connect u 127.0.0.1:9; show u -> off, not TCP; x=listener unix; y=socket unix stream 0; connect y @x; z=accept x
          show z -> off, not TCP",
     ),
@@ -206,8 +206,19 @@ const VALUES: &[(&str, &str)] = &[
     (
         "* idle=30",
         "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 0; connect c @l; show c -> off | off 30/11/5
-         d=rawsocket inet stream 0; rawset d idle 33; connect d @l; show d -> off 33/75/9 | off 33/11/5",
+         d=rawsocket inet stream 0; rawset d idle 33; connect d @l; show d -> off 33/75/9 | on 33/11/5",
     ),
+    // What the program has set is its own, also where it is ours as well, or the kernel's.
+    (
+        "* idle=300",
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; set c idle 60; set c interval 60; connect c @l
+         show c -> on 60/60/9 | on 60/60/5; d=socket inet stream 0; set d idle 7200; set d interval 75; connect d @l
+         show d -> off | on 7200/75/5; e=socket inet stream 0; set e idle 77; set e interval 11; connect e @l
+         show e -> off 77/11/9 | on 77/11/5; z=socket inet stream 0; set z keepalive 0; bind z 127.0.0.1:0; listen z
+         f=rawsocket inet stream 0; rawconnect f @z; a=accept z; show a -> off | off 300/11/5",
+    ),
+    // Fast open passes no hook, and before it nothing is set.
+    ("* idle=30", "l=listener 127.0.0.1:0; c=socket inet stream 0; fastopen c @l -> 1; show c -> off"),
     // Looked at again, a socket keeps what the rule gave it.
     (
         "* idle=30",
@@ -219,27 +230,29 @@ const VALUES: &[(&str, &str)] = &[
 const OFF: &[(&str, &str)] = &[
     (
         "127.0.0.0/8 off",
-        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off | ours; connect c 127.0.0.1:@l; show c -> off
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off; connect c 127.0.0.1:@l; show c -> off
          a=accept l; show a -> off; d=rawsocket inet stream 0; connect d 127.0.0.1:@l; show d -> off",
     ),
     (
         "* off",
         "l=socket inet stream 0; bind l 127.0.0.1:0; listen l; c=rawsocket inet stream 0; rawconnect c @l; a=accept4 l 0
-         show a -> off; show l -> off | ours; s=socket inet stream+nonblock 0; connect s @l -> -1 EINPROGRESS; show s -> off",
+         show a -> off; show l -> off; s=socket inet stream+nonblock 0; connect s @l -> -1 EINPROGRESS; show s -> off",
     ),
-    // SO_KEEPALIVE alone is no setting of the program's own: it leaves the values to whoever is in charge.
+    // The program has what it would have without us.
+    (
+        "127.0.0.0/8 off",
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; connect c @l; show c -> system
+         d=rawsocket inet stream 0; rawset d keepalive 1; connect d @l; show d -> system
+         e=socket inet stream 0; set e keepalive 1; set e idle 60; set e interval 60; connect e @l; show e -> on 60/60/9
+         f=socket inet stream 0; set f keepalive 1; set f idle 77; set f interval 11; set f count 5; connect f @l; show f -> on 77/11/5",
+    ),
     (
         "* off",
-        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; connect c @l; show c -> system | off
-         d=rawsocket inet stream 0; rawset d keepalive 1; connect d @l; show d -> system | off",
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; set c idle 20; connect c @l; show c -> on 20/75/9
+         d=rawsocket inet stream 0; rawset d keepalive 1; rawset d idle 20; connect d @l; show d -> on 20/75/9
+         z=socket inet stream 0; set z keepalive 1; bind z 127.0.0.1:0; listen z; e=rawsocket inet stream 0; rawconnect e @z
+         a=accept z; show a -> system",
     ),
-    // An idle time of its own is: then nothing is done.
-    (
-        "* off",
-        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; set c idle 20; connect c @l; show c -> on 20/75/9 | on 20/11/5
-         d=rawsocket inet stream 0; rawset d keepalive 1; rawset d idle 20; connect d @l; show d -> on 20/75/9",
-    ),
-    // Only what is ours goes back.
     (
         "* off",
         "l=listener 127.0.0.1:0; c=socket inet stream 0; set c interval 20; set c timeout 5000; connect c @l
@@ -265,12 +278,22 @@ const SETTINGS: &[(Settings, &str)] = &[
     ),
     (
         &[("KA_IDLE", "4"), ("KA_RULES", "127.0.0.2 idle=300; 127.0.0.3 count=3")],
-        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off | on 4/4/9; connect c 127.0.0.2:@l; show c -> off | on 300/15/9
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off; connect c 127.0.0.2:@l; show c -> off | on 300/15/9
          d=socket inet stream 0; connect d 127.0.0.3:@l; show d -> off | on 4/4/3",
     ),
     (
         &[("KA_IDLE", "4"), ("KA_INTERVAL", "9"), ("KA_RULES", "* idle=300")],
-        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off | on 4/9/9; connect c 127.0.0.2:@l; show c -> off | on 300/9/9",
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off; connect c 127.0.0.2:@l; show c -> off | on 300/9/9",
+    ),
+    // One connect is refused, and the next one goes elsewhere. (The one between fetches the error.)
+    (
+        &[("KA_RULES", "127.0.0.3 idle=20 user-timeout=1s; 127.0.0.4 off")],
+        "l=listener 127.0.0.1:0; c=socket inet stream+nonblock 0; connect c 127.0.0.3:@l -> -1 EINPROGRESS
+         wait c -> ECONNREFUSED; show c -> off | on 20/15/9, user timeout 1000; connect c @l -> -1 ECONNABORTED; connect c @l -> -1 EINPROGRESS
+         show c -> off | on 60/15/9; d=socket inet stream+nonblock 0; connect d 127.0.0.3:@l -> -1 EINPROGRESS
+         wait d -> ECONNREFUSED; connect d 127.0.0.4:@l -> -1 ECONNABORTED; connect d 127.0.0.4:@l -> -1 EINPROGRESS; show d -> off
+         e=socket inet stream+nonblock 0; set e count 7; connect e 127.0.0.3:@l -> -1 EINPROGRESS; wait e -> ECONNREFUSED
+         set e idle 7200; connect e @l -> -1 ECONNABORTED; connect e @l -> -1 EINPROGRESS; show e -> off 7200/75/7 | on 7200/15/7",
     ),
     // Switched off, a socket is in the program's hands, also where a value of ours is the kernel's, too.
     (
@@ -282,10 +305,10 @@ const SETTINGS: &[(Settings, &str)] = &[
     // Everything is left to the kernel, but for one destination.
     (
         &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system"), ("KA_RULES", "127.0.0.2 idle=30; 127.0.0.3 off")],
-        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off | system; connect c 127.0.0.2:@l; show c -> off | on 30/75/9
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; show c -> off; connect c 127.0.0.2:@l; show c -> off | on 30/75/9
          d=rawsocket inet stream 0; connect d 127.0.0.2:@l; show d -> off | on 30/75/9
          e=socket inet stream 0; connect e 127.0.0.3:@l; show e -> off; f=rawsocket inet stream 0; connect f 127.0.0.4:@l
-         show f -> off; g=socket inet stream 0; connect g 127.0.0.4:@l; show g -> off | system",
+         show f -> off | system; g=socket inet stream 0; connect g 127.0.0.4:@l; show g -> off | system",
     ),
     // The user timeout.
     (&[("KA_USER_TIMEOUT", "off")], "c=socket inet stream 0; show c -> off | on 60/15/9"),
@@ -331,7 +354,7 @@ const SETTINGS: &[(Settings, &str)] = &[
 const FORCED: &[(&str, &str)] = &[
     (
         "127.0.0.0/8 idle=30 count=3",
-        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c idle 20; show c -> off 20/75/9 | ours; connect c @l
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c idle 20; show c -> off 20/75/9; connect c @l
          show c -> off 20/75/9 | on 30/11/3; set c idle 20; set c interval 20; set c count 20; set c keepalive 0
          show c -> off 20/20/20 | on 30/11/3; d=rawsocket inet stream 0; rawset d idle 33; rawset d count 33; connect d @l
          show d -> off 33/75/33 | on 30/11/3; a=accept l; set a keepalive 0; set a idle 1; show a -> off 1/75/9 | on 30/11/3",
@@ -392,7 +415,7 @@ const NAMESPACES: &[(&str, &str)] = &[
     (
         "127.0.0.2 idle=30",
         "namespace 300 20 3; l=listener 0.0.0.0:0; c=rawsocket inet stream 0; connect c 127.0.0.2:@l; show c -> off 300/20/3 | on 30/11/5
-         d=rawsocket inet stream 0; rawset d idle 7200; connect d 127.0.0.2:@l; show d -> off 7200/20/3 | off 7200/11/5",
+         d=rawsocket inet stream 0; rawset d idle 7200; connect d 127.0.0.2:@l; show d -> off 7200/20/3 | on 7200/11/5",
     ),
 ];
 

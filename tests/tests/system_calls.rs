@@ -27,16 +27,21 @@ type Case = (&'static [(&'static str, &'static str)], &'static [(&'static str, &
 
 const SET_UP: &str = "set keepalive, set idle, set interval, set count";
 /// For a socket that came another way than through the `socket` hook.
-const FILL_IN: &str = "get idle, set keepalive, set idle, get interval, set interval, get count, set count";
-const FILL_IN_WITH_TIMEOUT: &str = "get idle, set keepalive, set idle, get interval, set interval, get count, set count, get timeout, set timeout";
-/// Who is at the ends of an accepted socket.
-const WHO: &str = "get idle, getsockname, getpeername";
+const FILL_IN: &str = "get idle, get interval, get count, set keepalive, set idle, set interval, set count";
+const FILL_IN_WITH_TIMEOUT: &str = "get idle, get interval, get count, get timeout, set keepalive, set idle, set interval, set count, set timeout";
+/// The first TCP socket of a process shows the namespace's defaults.
+const FIRST: &str = "get idle, get interval, get count";
+const FIRST_SET_UP: &str =
+    "get idle, get interval, get count, set keepalive, set idle, set interval, set count";
+/// With rules, at `connect` and `accept`.
+const BY_RULES: &str = "get idle, get peer, get interval, get count, get timeout, set keepalive, set idle, set interval, set count";
+const ACCEPTED_BY_RULES: &str = "get idle, getsockname, get peer, get interval, get count, get timeout, set keepalive, set idle, set interval, set count";
 
 const ADDED: &[Case] = &[
     (
         &[],
         &[
-            ("s=socket inet stream 0", SET_UP),
+            ("s=socket inet stream 0", FIRST_SET_UP),
             ("t=socket inet6 stream+cloexec+nonblock tcp", SET_UP),
             ("x=socket inet dgram 0", ""),
             ("x=socket inet6 dgram+nonblock udp", ""),
@@ -50,11 +55,11 @@ const ADDED: &[Case] = &[
             ("connect s @l", "get idle"),
             ("connect s @l", ""),
             ("a=accept l", FILL_IN),
-            ("connect u @ul", ""),
+            ("connect u @ul", "get idle"),
             ("b=accept ul", "get idle"),
             ("d=socket inet dgram 0", ""),
             ("connect d 127.0.0.1:9", "get idle"),
-            ("connect d unspec", ""),
+            ("connect d unspec", "get idle"),
             ("n=socket inet stream+nonblock 0", SET_UP),
             ("connect n @l", "get idle"),
             ("wait n", ""),
@@ -64,9 +69,11 @@ const ADDED: &[Case] = &[
             ("connect t 127.0.0.1:1", ""),
             ("x=accept t", ""),
             ("connect s null", ""),
+            // What the program sets by itself is noted.
+            ("set s idle 20", "get cookie"),
+            ("set s keepalive 1", "get cookie"),
+            ("set s idle 0", ""),
             // Everything else passes.
-            ("set s idle 20", ""),
-            ("set s keepalive 1", ""),
             ("set s nodelay 1", ""),
             ("z=socket inet stream 0", SET_UP),
             ("bind z 127.0.0.1:0", ""),
@@ -77,7 +84,10 @@ const ADDED: &[Case] = &[
             ("close s", ""),
             // A listener of ours hands its options on.
             ("r=rawsocket inet stream 0", ""),
-            ("connect r @z", FILL_IN),
+            (
+                "connect r @z",
+                "get idle, get interval, get count, get cookie, set keepalive, set idle, set interval, set count",
+            ),
             ("c=accept z", "get idle"),
             ("fork", ""),
             ("s=socket inet stream 0", SET_UP),
@@ -86,7 +96,10 @@ const ADDED: &[Case] = &[
     (
         &[("KA_USER_TIMEOUT", "30")],
         &[
-            ("s=socket inet stream 0", "set keepalive, set idle, set interval, set count, set timeout"),
+            (
+                "s=socket inet stream 0",
+                "get idle, get interval, get count, set keepalive, set idle, set interval, set count, set timeout",
+            ),
             ("l=listener 127.0.0.1:0", ""),
             ("connect s @l", "get idle"),
             ("a=accept l", FILL_IN_WITH_TIMEOUT),
@@ -97,7 +110,10 @@ const ADDED: &[Case] = &[
     (
         &[("KA_INTERVAL", "system")],
         &[
-            ("s=socket inet stream 0", "set keepalive, set idle, set count"),
+            (
+                "s=socket inet stream 0",
+                "get idle, get interval, get count, set keepalive, set idle, set count",
+            ),
             ("l=listener 127.0.0.1:0", ""),
             ("a=socket inet stream 0", "set keepalive, set idle, set count"),
             ("connect a @l", "get idle"),
@@ -106,10 +122,10 @@ const ADDED: &[Case] = &[
     (
         &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system")],
         &[
-            ("s=socket inet stream 0", "set keepalive"),
+            ("s=socket inet stream 0", "get idle, get interval, get count, set keepalive"),
             ("l=listener 127.0.0.1:0", ""),
-            ("connect s @l", ""),
-            ("a=accept l", ""),
+            ("connect s @l", "get idle"),
+            ("a=accept l", "get idle"),
         ],
     ),
     // A filter that refuses the first option is not asked again.
@@ -117,10 +133,10 @@ const ADDED: &[Case] = &[
         &[],
         &[
             ("refuse setsockopt", ""),
-            ("s=socket inet stream 0", "set keepalive"),
+            ("s=socket inet stream 0", "get idle, get interval, get count, set keepalive"),
             ("l=listener 127.0.0.1:0", ""),
             ("r=rawsocket inet stream 0", ""),
-            ("connect r @l", "get idle, set keepalive"),
+            ("connect r @l", "get idle, get interval, get count, set keepalive"),
         ],
     ),
     // With rules it must be known who is there, but only for TCP.
@@ -131,51 +147,39 @@ const ADDED: &[Case] = &[
         )],
         &[
             ("l=listener 0.0.0.0:0", ""),
-            ("s=socket inet stream 0", SET_UP),
-            ("connect s 127.0.0.1:@l", "get idle"),
-            (
-                "a=accept l",
-                "get idle, getsockname, getpeername, set keepalive, set idle, get interval, set interval, get count, set count",
-            ),
-            ("t=socket inet stream 0", SET_UP),
-            ("connect t 127.0.0.2:@l", "get idle, set idle, get interval, get count, get timeout"),
-            ("v=socket inet stream 0", SET_UP),
+            ("s=socket inet stream 0", FIRST),
+            ("connect s 127.0.0.1:@l", BY_RULES),
+            ("a=accept l", ACCEPTED_BY_RULES),
+            ("t=socket inet stream 0", ""),
+            ("connect t 127.0.0.2:@l", BY_RULES),
+            ("v=socket inet stream 0", ""),
             (
                 "connect v 127.0.0.3:@l",
-                "get idle, set idle, get interval, set interval, get count, set count, get timeout, set timeout",
+                "get idle, get peer, get interval, get count, get timeout, set keepalive, set idle, set interval, set count, set timeout",
             ),
             ("ul=listener unix", ""),
             ("u=socket unix stream 0", ""),
-            ("connect u @ul", ""),
+            ("connect u @ul", "get idle"),
             ("b=accept ul", "get idle"),
             ("d=socket inet dgram 0", ""),
             ("connect d 127.0.0.2:9", "get idle"),
-            ("z=socket inet stream 0", SET_UP),
-            ("bind z 127.0.0.1:0", ""),
+            ("z=socket inet6 stream 0", ""),
+            ("bind z [::1]:0", ""),
             ("listen z", ""),
-            ("r=rawsocket inet stream 0", ""),
-            ("rawconnect r @z", ""),
-            ("c=accept z", WHO),
-            ("e=rawsocket inet stream 0", ""),
-            ("rawconnect e @z", ""),
-            ("c=accept4 z 0 full", WHO),
-            // The first time that the namespace's own values matter.
-            ("o=socket inet stream 0", SET_UP),
+            ("r=rawsocket inet6 stream 0", ""),
+            // The address is twice as long as the first look allows for.
             (
-                "connect o 127.0.0.4:@l",
-                "get idle, set keepalive, socket, get idle, get interval, get count, close, set idle, get interval, set interval, get count, set count, get timeout",
+                "connect r @z",
+                "get idle, get peer, get peer, get interval, get count, get timeout, set keepalive, set idle, set interval, set count",
             ),
-            ("p=socket inet stream 0", SET_UP),
-            (
-                "connect p 127.0.0.4:@l",
-                "get idle, set keepalive, set idle, get interval, set interval, get count, set count, get timeout",
-            ),
+            ("p=socket inet stream 0", ""),
+            ("connect p 127.0.0.4:@l", "get idle, get peer, get interval, get count, get timeout"),
         ],
     ),
     (
         &[("KA_FORCE", "1")],
         &[
-            ("s=socket inet stream 0", SET_UP),
+            ("s=socket inet stream 0", FIRST_SET_UP),
             ("set s keepalive 0", "get idle, set keepalive"),
             ("set s idle 20", "get idle, set idle"),
             ("set s interval 20", "get interval, set interval"),
@@ -197,25 +201,31 @@ const ADDED: &[Case] = &[
     (
         &[("KA_FORCE", "1"), ("KA_USER_TIMEOUT", "9")],
         &[
-            ("s=socket inet stream 0", "set keepalive, set idle, set interval, set count, set timeout"),
+            (
+                "s=socket inet stream 0",
+                "get idle, get interval, get count, set keepalive, set idle, set interval, set count, set timeout",
+            ),
             ("set s timeout 20", "get timeout, set timeout"),
         ],
     ),
-    // The namespace's values are read once in a process, where a value is neither ours nor the one that Linux comes with.
+    // A process that has never made a TCP socket makes one, once, for the namespace's defaults.
     (
         &[],
         &[
             ("l=listener 127.0.0.1:0", ""),
             ("r=rawsocket inet stream 0", ""),
             ("rawset r idle 20", ""),
-            ("connect r @l", "get idle, socket, get idle, get interval, get count, close"),
+            (
+                "connect r @l",
+                "get idle, socket, get idle, get interval, get count, close, get interval, get count",
+            ),
             ("s=rawsocket inet stream 0", ""),
             ("rawset s idle 20", ""),
-            ("connect s @l", "get idle"),
+            ("connect s @l", FIRST),
             ("fork", ""),
             ("t=rawsocket inet stream 0", ""),
             ("rawset t idle 20", ""),
-            ("connect t @l", "get idle"),
+            ("connect t @l", FIRST),
         ],
     ),
     // Switched off.
@@ -237,13 +247,10 @@ const ADDED_IN_NAMESPACES: &[Case] = &[(
     &[
         ("namespace 300 20 3", ""),
         ("l=listener 127.0.0.1:0", ""),
-        ("s=socket inet stream 0", SET_UP),
+        ("s=socket inet stream 0", FIRST_SET_UP),
         ("connect s @l", "get idle"),
         ("r=rawsocket inet stream 0", ""),
-        (
-            "connect r @l",
-            "get idle, socket, get idle, get interval, get count, close, set keepalive, set idle, get interval, set interval, get count, set count",
-        ),
+        ("connect r @l", FILL_IN),
         ("a=accept l", FILL_IN),
     ],
 )];
@@ -263,6 +270,8 @@ fn short(line: &str) -> Option<String> {
         "TCP_KEEPINTVL" => "interval",
         "TCP_KEEPCNT" => "count",
         "TCP_USER_TIMEOUT" => "timeout",
+        "SO_PEERNAME" => "peer",
+        "SO_COOKIE" => "cookie",
         other => other,
     };
     Some(match name {

@@ -52,9 +52,13 @@ pub fn crowded() -> Preload {
     }))
 }
 
+/// The ways in which `socket` sets everything.
+pub const WITHOUT_RULES: [Preload; 4] = [Preload::OURS, Preload::FORCED, LOGGED, LOGGED_TO_FILE];
+
 /// All of the ways in which a program may have the library.
 pub fn every_way() -> [Preload; 5] {
-    [Preload::OURS, Preload::FORCED, LOGGED, LOGGED_TO_FILE, crowded()]
+    let [a, b, c, d] = WITHOUT_RULES;
+    [a, b, c, d, crowded()]
 }
 
 /// What has to stand in the brackets.
@@ -66,6 +70,15 @@ pub enum Sockets {
     Unseen,
     /// Anything, but with the library our values at least once.
     SomeOurs,
+    /// Our values, or the same as without the library: with rules, nothing is set before the peer is known.
+    OursOnceConnected,
+    /// Anything.
+    Anything,
+}
+
+/// Whether sockets that are not connected stay as they are.
+fn has_rules(way: Preload) -> bool {
+    matches!(way, Preload::With(settings) if settings.iter().any(|(name, _)| *name == "KA_RULES"))
 }
 
 /// Runs a program without the library and then in these ways, and returns what came of the latter.
@@ -90,6 +103,11 @@ pub fn alike_by(
     let mut all = Vec::new();
     for &way in ways {
         let with = run(way).map(transcript).and_then(|with| {
+            let sockets = match sockets {
+                Sockets::Ours if has_rules(way) => Sockets::OursOnceConnected,
+                Sockets::SomeOurs if has_rules(way) => Sockets::Anything,
+                sockets => sockets,
+            };
             same(&without, &with, sockets)?;
             Ok(with)
         });
@@ -153,6 +171,11 @@ pub fn same(without: &Transcript, with: &Transcript, sockets: Sockets) -> Result
         Sockets::Ours => with.keepalive.iter().all(|k| *k == ours()) && !with.keepalive.is_empty(),
         Sockets::Unseen => with.keepalive == without.keepalive,
         Sockets::SomeOurs => with.keepalive.iter().any(|k| *k == ours()),
+        Sockets::Anything => true,
+        Sockets::OursOnceConnected => {
+            with.keepalive.len() == without.keepalive.len()
+                && with.keepalive.iter().zip(&without.keepalive).all(|(k, other)| *k == ours() || k == other)
+        }
     };
     let alike = without.text == with.text && without.status == with.status && without.stderr == with.stderr;
     if kept && alike {
