@@ -3,9 +3,9 @@
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use kashim_policy::keepalive::{Defaults, Field, PerField};
+use kashim_policy::keepalive::{Defaults, Field};
 use kashim_policy::socket::{Errno, Opt, Opts, Socket, is_shortage};
 use libc::{AF_INET, AF_INET6, sockaddr_in, sockaddr_in6, socklen_t};
 
@@ -77,7 +77,45 @@ pub fn opt(level: c_int, name: c_int) -> Option<Opt> {
 
 /// The defaults of the network namespace, once they were read. One that a process enters later with `setns` is taken
 /// for the same.
-static NAMESPACE: Cached = Cached { known: AtomicBool::new(false), values: [const { AtomicU32::new(0) }; 4] };
+///
+/// Written by a compare-and-exchange alone, which tools that look for races know for what it is.
+static NAMESPACE: Packed = Packed(AtomicU64::new(0));
+
+/// Idle, interval and count in one word; 0 is nothing yet.
+struct Packed(AtomicU64);
+
+impl Packed {
+    /// How many bits idle, interval and count have, behind one that says that they are there. More than 8 years of
+    /// idle time, or 255 probes, are taken for these.
+    const BITS: [u32; 3] = [28, 27, 8];
+
+    fn is_empty(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+
+    #[inline(never)]
+    fn get(&self) -> Option<Defaults> {
+        let mut word = self.0.load(Relaxed);
+        let mut defaults = Defaults::LINUX;
+        if word == 0 {
+            return None;
+        }
+        word >>= 1;
+        for (&field, bits) in Field::KEEPALIVE.iter().zip(Packed::BITS) {
+            defaults.put(field, (word & ((1 << bits) - 1)) as u32);
+            word >>= bits;
+        }
+        Some(defaults)
+    }
+
+    fn put(&self, defaults: &Defaults) {
+        let mut word = 0;
+        for (&field, bits) in Field::KEEPALIVE.iter().zip(Packed::BITS).rev() {
+            word = word << bits | u64::from(defaults.of(field)).min((1 << bits) - 1);
+        }
+        let _ = self.0.compare_exchange(0, word << 1 | 1, Relaxed, Relaxed);
+    }
+}
 
 /// Asks a socket of our own for the namespace's defaults, in a process that has a TCP socket and has never made one.
 /// It needs no /proc, which a chroot may lack. If there is no socket to be had they are taken to be those that Linux
@@ -94,42 +132,22 @@ fn own_socket() -> Defaults {
         }
         return Defaults::LINUX;
     }
-    learn(|field| get_int(fd as c_int, Opt::Value(field)));
+    let defaults = shown(fd as c_int);
     // SAFETY: the descriptor is ours.
     unsafe { libc::syscall(libc::SYS_close, fd) };
-    NAMESPACE.get().unwrap_or(Defaults::LINUX)
+    if let Some(defaults) = &defaults {
+        NAMESPACE.put(defaults);
+    }
+    defaults.unwrap_or(Defaults::LINUX)
 }
 
-/// Reads the defaults off a socket that nobody has touched.
-#[cold]
-#[inline(never)]
-fn learn(show: impl Fn(Field) -> Option<u32>) {
-    let mut defaults = Defaults::LINUX;
+/// What a socket shows.
+fn shown(fd: c_int) -> Option<Defaults> {
+    let mut shown = Defaults::LINUX;
     for &field in &Field::KEEPALIVE {
-        let Some(value) = show(field) else { return };
-        defaults.put(field, value);
+        shown.put(field, get_int(fd, Opt::Value(field))?);
     }
-    NAMESPACE.put(&defaults);
-}
-
-struct Cached {
-    known: AtomicBool,
-    values: [AtomicU32; 4],
-}
-
-impl Cached {
-    #[inline(never)]
-    fn get(&self) -> Option<Defaults> {
-        // Acquire: the numbers were written before this was.
-        self.known.load(Acquire).then(|| PerField(self.values.each_ref().map(|value| value.load(Relaxed))))
-    }
-
-    fn put(&self, defaults: &Defaults) {
-        for (place, &value) in self.values.iter().zip(&defaults.0) {
-            place.store(value, Relaxed);
-        }
-        self.known.store(true, Release);
-    }
+    Some(shown)
 }
 
 /// One option, asked of the kernel itself.
@@ -160,10 +178,22 @@ impl Fd {
 
     /// This one was just made by `socket`: it shows the namespace's defaults, if they are not known yet.
     #[inline]
-    pub fn is_untouched(&mut self) {
-        if !NAMESPACE.known.load(Acquire) {
-            let fd = self.number;
-            learn(|field| get_int(fd, Opt::Value(field)));
+    pub fn is_new(&mut self) {
+        if NAMESPACE.is_empty() {
+            self.shows_defaults();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shows_defaults(&mut self) {
+        let Some(shown) = shown(self.number) else { return };
+        // Another preloaded library may have set it already, and would have switched it on.
+        let is_set = shown != Defaults::LINUX && get_int(self.number, Opt::KeepAlive) != Some(0);
+        if is_set {
+            own_socket();
+        } else {
+            NAMESPACE.put(&shown);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{choices, report, start};
 pub fn after_socket(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
     let outcome = if socket::is_tcp(domain, kind, protocol) {
         let mut socket = Fd::new(fd);
-        socket.is_untouched();
+        socket.is_new();
         decide::set_up(settings, &mut socket)
     } else {
         Outcome::Skipped(SkipReason::NotTcp)

@@ -385,8 +385,8 @@ fn environments() -> Result {
     both_with(
         PLAIN,
         set,
-        "scrub; l=listener 0.0.0.0:0; s=socket inet stream 0; show s -> off | on 5/5/3
-         connect s 127.0.0.2:@l; show s -> off | on 7/7/3",
+        "scrub; l=listener 0.0.0.0:0; s=socket inet stream 0; connect s 127.0.0.2:@l; show s -> off | on 7/7/3
+         t=socket inet stream 0; connect t 127.0.0.3:@l; show t -> off | on 5/5/3",
     )?;
     // Nothing in it at all: the loader is told about the library on its command line.
     let loader = fs::read_to_string("/proc/self/maps")?
@@ -651,16 +651,16 @@ const LOGGED: &[Logged] = &[
          set x idle 20; connect x 127.0.0.3:@l",
         &[
             "loaded",
-            "socket fd 4: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 4 to 127.0.0.2:PORT: set count 3",
-            "socket fd 5: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 5 to 127.0.0.3:PORT: set keepalive off, idle 7200, interval 75",
-            "socket fd 6: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 6 to 127.0.0.4:PORT: left alone: already set",
-            "socket fd 7: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 7 to [::1]:PORT: set idle 30",
-            "socket fd 8: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 8 to 127.0.0.3:PORT: left alone: the program's own settings",
+            "socket fd 4: left alone: rules apply once the peer is known",
+            "connect fd 4 to 127.0.0.2:PORT: set keepalive on, idle 60, interval 15, count 3",
+            "socket fd 5: left alone: rules apply once the peer is known",
+            "connect fd 5 to 127.0.0.3:PORT: left alone: a rule says off",
+            "socket fd 6: left alone: rules apply once the peer is known",
+            "connect fd 6 to 127.0.0.4:PORT: set keepalive on, idle 60, interval 15",
+            "socket fd 7: left alone: rules apply once the peer is known",
+            "connect fd 7 to [::1]:PORT: set keepalive on, idle 30, interval 15",
+            "socket fd 8: left alone: rules apply once the peer is known",
+            "connect fd 8 to 127.0.0.3:PORT: left alone: a rule says off",
         ],
     ),
     (

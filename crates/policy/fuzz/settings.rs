@@ -6,15 +6,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use kashim_policy::setting_error::SettingError;
-use kashim_policy::decide::{self, Errno, Opt, Outcome, Socket};
+use kashim_policy::decide;
 use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::line::Line;
-use kashim_policy::rules::{Action, MAX_RULES, Service};
-use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
-use kashim_policy::parse::{MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::keepalive::{Defaults, Field, PerField, Values};
-use kashim_policy::{describe, warning, ip, skip};
+use kashim_policy::line::Line;
+use kashim_policy::outcome::Outcome;
+use kashim_policy::parse::{MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
+use kashim_policy::rules::{Action, MAX_RULES, Service};
+use kashim_policy::setting_error::SettingError;
+use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
+use kashim_policy::socket::{Errno, Opt, Opts, Socket};
+use kashim_policy::{describe, ip, skip, warning};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -95,9 +97,10 @@ const ENOPROTOOPT: Errno = 92;
 struct Fake {
     values: [u32; 4],
     namespace: Defaults,
-    known: Option<Defaults>,
     /// The namespace cannot be asked.
     short: bool,
+    /// What the program has set where the library saw it.
+    chosen: Opts,
     sets: usize,
     refuses: Refuses,
 }
@@ -137,15 +140,12 @@ impl Socket for Fake {
         Ok(())
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        self.known
+    fn defaults(&mut self) -> Defaults {
+        if self.short { Defaults::LINUX } else { self.namespace }
     }
 
-    fn read_defaults(&mut self) -> Defaults {
-        if self.short {
-            return Defaults::LINUX;
-        }
-        *self.known.get_or_insert(self.namespace)
+    fn chosen(&mut self) -> Opts {
+        self.chosen
     }
 }
 
@@ -159,11 +159,18 @@ fn use_on_a_socket(settings: &Settings, [how, field, value, peer]: [u8; 4]) {
         n @ 2..6 => Refuses::One(Field::ALL[usize::from(n) - 2]),
         _ => Refuses::Nothing,
     };
-    let mut socket =
-        Fake { values: namespace.0, namespace, known: None, short: peer & 128 != 0, sets: 0, refuses };
+    let mut socket = Fake {
+        values: namespace.0,
+        namespace,
+        short: peer & 128 != 0,
+        chosen: Opts::default(),
+        sets: 0,
+        refuses,
+    };
     if how & 1 != 0 && !matches!(socket.refuses, Refuses::Tcp) {
         let outcome = decide::set_up(settings, &mut socket);
-        assert_eq!(matches!(outcome, Outcome::Written(_)), !matches!(socket.refuses, Refuses::All));
+        let sets = settings.rules.is_empty() && !matches!(socket.refuses, Refuses::All);
+        assert_eq!(matches!(outcome, Outcome::Written(_)), sets);
         printable(|line| describe::outcome(line, &outcome));
     }
     let own = if how & 2 != 0 { Some(Field::ALL[usize::from(field & 3)]) } else { None };
@@ -173,6 +180,9 @@ fn use_on_a_socket(settings: &Settings, [how, field, value, peer]: [u8; 4]) {
         let value = held.unwrap_or_else(|| u32::from(value).clamp(1, limit(field)));
         // As the kernel does it, for which it is no more than a call.
         socket.values[field as usize] = value;
+        if peer & 64 != 0 && !settings.force {
+            socket.chosen = Opts::one(opt);
+        }
     }
     let peer = match peer & 3 {
         0 => IpAddr::V4(Ipv4Addr::new(10, 0, 0, peer)),

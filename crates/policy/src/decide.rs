@@ -118,12 +118,13 @@ pub fn hold(settings: &Settings, socket: &mut impl Socket, opt: Opt) -> Option<u
             marker.is_none_or(|field| plain.is(field, value)).then_some(1)
         }
         Opt::Value(field) => {
-            let mut wanted = settings.targets(&defaults).filter_map(|target| target.of(field)).peekable();
-            wanted.peek()?;
+            if !settings.any_target(&defaults, &mut |target| target.of(field).is_some()) {
+                return None;
+            }
             let value = socket.get(opt).ok()?;
             // With rules, a value that is the kernel's as well also stands in a socket that we left alone.
             let in_doubt = rules && value == defaults.of(field);
-            let held = wanted.any(|wanted| wanted.get() == value)
+            let held = settings.any_target(&defaults, &mut |target| target.is(field, value))
                 && (!in_doubt || is_set(settings, socket, &defaults));
             held.then_some(value)
         }
@@ -138,8 +139,8 @@ fn is_set(settings: &Settings, socket: &mut impl Socket, defaults: &Defaults) ->
     let shown = Shown::read(socket, idle, |_| true);
     let chosen = Opts::default();
     let may_be_off = settings.rules.as_slice().iter().any(|rule| rule.action == Action::Off);
-    settings.targets(defaults).any(|target| {
-        shown.agrees(&target, chosen) && (!may_be_off || shown.differs(&target, chosen, defaults))
+    settings.any_target(defaults, &mut |target| {
+        shown.agrees(target, chosen) && (!may_be_off || shown.differs(target, chosen, defaults))
     })
 }
 
@@ -166,6 +167,7 @@ impl Shown {
     }
 
     /// Whether this target may have been set: nothing contradicts it, but for what the program has changed since.
+    #[inline(never)]
     fn agrees(&self, target: &Desired, chosen: Opts) -> bool {
         Field::ALL.iter().all(|&field| {
             target.of(field).is_none()
@@ -176,6 +178,7 @@ impl Shown {
     }
 
     /// Whether something in it tells this target from a socket that nobody has set.
+    #[inline(never)]
     fn differs(&self, target: &Desired, chosen: Opts, defaults: &Defaults) -> bool {
         Field::ALL.iter().any(|&field| {
             !chosen.has(Opt::Value(field)) && self.is(target, field) && !self.is_default(defaults, field)
@@ -197,13 +200,15 @@ impl Ours {
         if Field::ALL.iter().all(|&field| shown.0.of(field).is_none_or(|value| value == defaults.of(field))) {
             return ours;
         }
-        for target in settings.targets(defaults) {
-            if shown.agrees(&target, chosen) && shown.differs(&target, chosen, defaults) {
+        settings.any_target(defaults, &mut |target| {
+            if shown.agrees(target, chosen) && shown.differs(target, chosen, defaults) {
                 for &field in &Field::ALL {
-                    ours.0.put(field, ours.0.of(field) || shown.is(&target, field));
+                    ours.0.put(field, ours.0.of(field) || shown.is(target, field));
                 }
             }
-        }
+            // The next one, too.
+            false
+        });
         ours
     }
 }

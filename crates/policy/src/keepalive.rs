@@ -150,6 +150,7 @@ impl Values {
     }
 
     /// What the kernel should show, where its own values are `kernel`.
+    #[inline(never)]
     pub fn resolve(&self, kernel: &Defaults) -> Desired {
         // Where it is left to the kernel: what the kernel has, and what we set.
         let in_force = |value: Option<NonZeroU16>, field| match value {

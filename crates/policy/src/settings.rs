@@ -48,13 +48,14 @@ impl Settings {
         if self.needs_kernel_defaults { self.plain.resolve(kernel) } else { self.target }
     }
 
-    /// Whatever we set a socket to: the plain settings', and those of each rule that has some.
-    pub fn targets<'a>(&'a self, kernel: &'a Defaults) -> impl Iterator<Item = Desired> + 'a {
-        let rules = self.rules.as_slice().iter().filter_map(|rule| match &rule.action {
-            Action::Values(values) => Some(values.resolve(kernel)),
-            Action::Off => None,
-        });
-        core::iter::once(self.desired(kernel)).chain(rules)
+    /// Whether something holds for the plain settings, or for those of a rule: all that a socket is ever set to.
+    #[inline(never)]
+    pub fn any_target(&self, kernel: &Defaults, holds: &mut dyn FnMut(&Desired) -> bool) -> bool {
+        holds(&self.desired(kernel))
+            || self.rules.as_slice().iter().any(|rule| match &rule.action {
+                Action::Values(values) => holds(&values.resolve(kernel)),
+                Action::Off => false,
+            })
     }
 
     /// All zeroes in memory: a place to read settings into, and nothing that may be used before.
