@@ -3,7 +3,7 @@
 //! A socket that shows the kernel's defaults may be one that nobody has touched, or one whose program asked for just
 //! these. So each keepalive option that the program sets is noted, by the socket's cookie: a number that the kernel
 //! gives to one socket and never again (SO_COOKIE, socket(7)), so that no entry is ever about another one. Looked up
-//! only for sockets that do not show what we set. If the table is full, the oldest sockets are forgotten.
+//! only for sockets that do not show what we set. Those that were noted long ago are forgotten.
 //!
 //! Written by atomic read-modify-write operations alone, which tools that look for races know for what they are.
 
@@ -15,10 +15,27 @@ use kashim_policy::socket::{Opt, Opts};
 
 use crate::kernel;
 
-/// Each entry is a cookie and, in the low bits, [`Opts`]. The kernel counts cookies up, so they have bits to spare.
-static TABLE: [[AtomicU64; WAYS]; 256] = [const { [const { AtomicU64::new(0) }; WAYS] }; 256];
-/// How many places there are for one cookie.
-const WAYS: usize = 4;
+/// As many as live at a time, and more: nothing is ever taken out. A page is touched only where something is noted.
+static TABLE: [Set; 1 << SET_BITS] = [const { Set::new() }; 1 << SET_BITS];
+const SET_BITS: u32 = 9;
+
+/// The entries that a cookie may stand in: a line of the processor's cache.
+#[repr(align(64))]
+struct Set {
+    /// How many were written: the next one replaces the oldest.
+    next: AtomicU64,
+    /// A cookie each, with [`Opts`] in the low bits.
+    entries: [AtomicU64; WAYS],
+}
+
+const WAYS: usize = 7;
+
+impl Set {
+    const fn new() -> Set {
+        Set { next: AtomicU64::new(0), entries: [const { AtomicU64::new(0) }; WAYS] }
+    }
+}
+
 /// How many bits the options take.
 const BITS: u32 = Opts::ALL.0.count_ones();
 /// Something was noted. Processes that set no such option do without the table and the calls.
@@ -29,16 +46,15 @@ static ANY: AtomicBool = AtomicBool::new(false);
 pub fn note(fd: c_int, opt: Opt) {
     let Some(cookie) = cookie(fd) else { return };
     ANY.fetch_or(true, Relaxed);
-    // Another thread may take the place that was found here: then once more.
+    let set = set(cookie);
+    // Another thread may change the entry that was found here: then once more.
     for _ in 0..WAYS {
-        let entries = places(cookie).iter().map(|place| (place, place.load(Relaxed)));
-        // The socket's own entry, an empty one, or that of the oldest socket.
-        let Some((place, old)) = entries.min_by_key(|&(_, entry)| (entry >> BITS != cookie, entry)) else {
-            return;
-        };
+        let own = set.entries.iter().find(|entry| entry.load(Relaxed) >> BITS == cookie);
+        let oldest = || set.entries.get((set.next.fetch_add(1, Relaxed) % WAYS as u64) as usize);
+        let Some(entry) = own.or_else(oldest) else { return };
+        let old = entry.load(Relaxed);
         let kept = if old >> BITS == cookie { old } else { cookie << BITS };
-        let new = kept | u64::from(Opts::one(opt).0);
-        if place.compare_exchange(old, new, Relaxed, Relaxed).is_ok() {
+        if entry.compare_exchange(old, kept | u64::from(Opts::one(opt).0), Relaxed, Relaxed).is_ok() {
             return;
         }
     }
@@ -50,15 +66,17 @@ pub fn of(fd: c_int) -> Opts {
         return Opts::default();
     }
     let Some(cookie) = cookie(fd) else { return Opts::default() };
-    let entries = places(cookie).iter().map(|place| place.load(Relaxed));
-    // Two threads may have noted the same socket in two places.
+    let entries = set(cookie).entries.iter().map(|entry| entry.load(Relaxed));
+    // Two threads may have noted the same socket in two entries.
     let noted = entries.filter(|entry| entry >> BITS == cookie).fold(0, |noted, entry| noted | entry);
     Opts(noted as u8 & Opts::ALL.0)
 }
 
-/// Where a cookie may stand. Those that follow each other are made at the same time, and stand apart.
-fn places(cookie: u64) -> &'static [AtomicU64; WAYS] {
-    &TABLE[cookie as u8 as usize]
+/// Each processor counts cookies up from a number of its own: mixed well, they spread over all sets.
+fn set(cookie: u64) -> &'static Set {
+    // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+    let mixed = cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SET_BITS);
+    &TABLE[mixed as usize % TABLE.len()]
 }
 
 fn cookie(fd: c_int) -> Option<u64> {

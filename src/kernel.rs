@@ -95,25 +95,26 @@ impl Packed {
 
     #[inline(never)]
     fn get(&self) -> Option<Defaults> {
-        let mut word = self.0.load(Relaxed);
-        let mut defaults = Defaults::LINUX;
+        let word = self.0.load(Relaxed);
         if word == 0 {
             return None;
         }
-        word >>= 1;
+        let mut defaults = Defaults::LINUX;
+        let mut rest = word >> 1;
         for (&field, bits) in Field::KEEPALIVE.iter().zip(Packed::BITS) {
-            defaults.put(field, (word & ((1 << bits) - 1)) as u32);
-            word >>= bits;
+            defaults.put(field, (rest & ((1 << bits) - 1)) as u32);
+            rest >>= bits;
         }
         Some(defaults)
     }
 
     fn put(&self, defaults: &Defaults) {
-        let mut word = 0;
-        for (&field, bits) in Field::KEEPALIVE.iter().zip(Packed::BITS).rev() {
-            word = word << bits | u64::from(defaults.of(field)).min((1 << bits) - 1);
+        let (mut word, mut shift) = (1, 1);
+        for (&field, bits) in Field::KEEPALIVE.iter().zip(Packed::BITS) {
+            word |= u64::from(defaults.of(field)).min((1 << bits) - 1) << shift;
+            shift += bits;
         }
-        let _ = self.0.compare_exchange(0, word << 1 | 1, Relaxed, Relaxed);
+        let _ = self.0.compare_exchange(0, word, Relaxed, Relaxed);
     }
 }
 
