@@ -325,7 +325,7 @@ fn bad_arguments() -> Result {
         (&["set", "1", "--off", "--idle", "5"], 2, "cannot be used with"),
         (&["set", "1", "--idle", "5 m"], 2, "has a blank inside"),
         (&["set", "1", "--count", "128"], 2, "too large; accepted: 1 to 127 or system"),
-        (&["set", "1", "--for", "asw"], 2, "known are"),
+        (&["set", "1", "--for", "asw"], 2, "accepted: azure, aws"),
         (&["set", "1", "--off", "--peer", "db.example.com"], 2, "host names are not looked up"),
         (&["set", "1", "--off", "--dry-run", "--follow"], 2, "cannot be used with"),
         (&["set", "4194305", "--off"], 125, "no such process"),

@@ -330,7 +330,7 @@ fn no_such_process() -> Result {
 
 fn bad_arguments() -> Result {
     for (arguments, complaint) in [
-        (&["status", "--for", "asw"][..], "known are azure, aws"),
+        (&["status", "--for", "asw"][..], "accepted: azure, aws"),
         (&["status", "--outlive", "5 m"], "has a blank inside"),
         (&["status", "--outlive", "0"], "too small"),
         (&["status", "--outlive", "1", "--for", "aws"], "cannot be used with"),

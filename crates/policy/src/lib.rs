@@ -20,4 +20,5 @@ pub mod settings;
 pub mod skip;
 pub mod socket;
 mod texts;
+pub mod timing;
 pub mod warning;

@@ -28,6 +28,17 @@ pub enum Verdict {
     No,
 }
 
+impl Verdict {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Yes => "yes",
+            Verdict::Risky => "risky",
+            Verdict::No => "no",
+        }
+    }
+}
+
 /// Whether a silent connection with these values (seconds) outlives a box with that idle timeout. Linux probes a
 /// healthy silent connection every max(idle, interval) seconds (tcp_keepalive_timer in net/ipv4/tcp_timer.c).
 pub fn verdict(idle: u32, interval: u32, timeout: u32) -> Verdict {
@@ -39,6 +50,18 @@ pub fn verdict(idle: u32, interval: u32, timeout: u32) -> Verdict {
     } else {
         Verdict::Yes
     }
+}
+
+/// The name of the one that forgets so soon that nothing outlives both it and a long outage.
+pub const STRICT: &str = "strict";
+
+/// What to know before that one is chosen.
+pub const ABOUT_STRICT: &str =
+    "strict does not sit out a two-minute outage: after 65 s without an answer the connection is given up";
+
+/// The middlebox of this name, as given to `--for`.
+pub fn by_name(name: &[u8]) -> Option<&'static Middlebox> {
+    MIDDLEBOXES.iter().find(|middlebox| middlebox.name.as_bytes() == name)
 }
 
 const fn middlebox(name: &'static str, what: &'static str, timeout: u32, values: [u32; 3]) -> Middlebox {

@@ -58,6 +58,13 @@ impl SettingError<'_> {
     /// `kashim: error: KA_IDLE="5 m": has a blank inside; accepted: ...; using 60`.
     pub fn write(&self, out: &mut Line) {
         out.push_str("kashim: error: ");
+        self.fault(out);
+        out.push_str("; ");
+        self.instead(out);
+    }
+
+    /// Writes what is wrong and what is accepted: `KA_IDLE="5 m": has a blank inside; accepted: ...`.
+    pub fn fault(&self, out: &mut Line) {
         out.push_bytes(self.variable.text());
         if let Some(n) = self.rule {
             out.push_str(" rule ");
@@ -71,12 +78,10 @@ impl SettingError<'_> {
         out.push_bytes(self.problem.text());
         out.push_str("; accepted: ");
         out.push_bytes(self.accepted.text());
-        out.push_str("; ");
-        self.instead(out);
     }
 
-    /// What is used in place of the bad value.
-    fn instead(&self, out: &mut Line) {
+    /// Writes what the library uses in place of the bad value: `using 60`.
+    pub fn instead(&self, out: &mut Line) {
         let default = Values::DEFAULT;
         let using = match self.variable {
             Variable::Idle => default.idle.map(|n| n.get().into()),

@@ -21,9 +21,37 @@ pub fn check(list: &[u8]) -> Result<(), ErrorKind> {
     if base_name(list).len() < list.len() { Err(ErrorKind::SkipIsPath) } else { Ok(()) }
 }
 
+/// Who says that a program is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// [`BUILT_IN`].
+    BuiltIn,
+    /// The value of `KA_SKIP`.
+    Named,
+}
+
+impl Skipped {
+    /// In words, behind "NAME is".
+    pub fn text(self) -> &'static str {
+        match self {
+            Skipped::BuiltIn => "on the library's own list of programs that it would break",
+            Skipped::Named => "named in KA_SKIP",
+        }
+    }
+}
+
+/// Who says that the program that was executed by this path is left alone, if anybody.
+pub fn skipped(executed: &[u8], list: Option<&[u8]>) -> Option<Skipped> {
+    let name = base_name(executed);
+    let has = |list: &[u8]| names(list).any(|n| n == name);
+    if has(BUILT_IN.as_bytes()) {
+        Some(Skipped::BuiltIn)
+    } else {
+        list.is_some_and(has).then_some(Skipped::Named)
+    }
+}
+
 /// Whether the program that was executed by this path is left alone: named in the built-in list or in `list`.
 pub fn is_skipped(executed: &[u8], list: Option<&[u8]>) -> bool {
-    let name = base_name(executed);
-    let lists = [BUILT_IN.as_bytes(), list.unwrap_or_default()];
-    lists.iter().any(|list| names(list).any(|n| n == name))
+    skipped(executed, list).is_some()
 }

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use kashim_policy::environment::{self, Variable};
-use kashim_policy::line::Line;
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules;
 use kashim_policy::settings::Settings;
@@ -13,6 +12,7 @@ use kashim_policy::warning;
 use serde::Deserialize;
 
 use crate::cli::error::Error;
+use crate::output::line::line;
 
 /// One field for each variable, as text, and what else begins like them.
 #[derive(Debug, Default, Deserialize)]
@@ -48,8 +48,10 @@ pub struct Fault {
     pub rule: Option<u32>,
     /// What it is.
     pub problem: ErrorKind,
-    /// All of it in words.
+    /// That and what is accepted, in words.
     pub text: String,
+    /// What the library uses instead, in words.
+    pub instead: String,
 }
 
 /// The warnings of single rules in words, each with the number of its rule among all.
@@ -59,9 +61,7 @@ pub fn rule_warnings(settings: &Settings, rules: &[(u32, Vec<u8>)]) -> Vec<Strin
         // Counted from 1, and without those that do not hold.
         let place = rule.and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
         if let Some((number, _)) = place.and_then(|place| rules.get(place)) {
-            let mut line = Line::EMPTY;
-            warning.write(&mut line);
-            found.push(format!("rule {number}: {}", String::from_utf8_lossy(line.as_bytes())));
+            found.push(format!("rule {number}: {}", line(|line| warning.write(line))));
         }
     });
     found
@@ -117,14 +117,12 @@ impl Environment {
         let mut settings = Box::new(Settings::EMPTY);
         let mut faults = Vec::new();
         settings.read(&self.policy(), &mut |complaint| {
-            let mut line = Line::EMPTY;
-            complaint.write(&mut line);
-            let text = String::from_utf8_lossy(line.as_bytes()).into_owned();
             faults.push(Fault {
                 variable: complaint.variable,
                 rule: complaint.rule,
                 problem: complaint.problem,
-                text: text.strip_prefix("kashim: error: ").unwrap_or(&text).to_owned(),
+                text: line(|line| complaint.fault(line)),
+                instead: line(|line| complaint.instead(line)),
             });
         });
         (settings, faults)

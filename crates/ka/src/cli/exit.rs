@@ -14,8 +14,12 @@ pub enum Exit {
     Usage = 2,
     /// Done as far as possible, and there is no answer.
     CannotTell = 3,
-    /// We failed ourselves; as `ka-run` says it.
+    /// We failed ourselves, or refuse, so that a status of the command's own can be told from it.
     Failure = 125,
+    /// The command cannot be executed; as execvp(3) and every shell say it.
+    CannotExecute = 126,
+    /// There is no such command.
+    NotFound = 127,
 }
 
 impl From<Exit> for ExitCode {

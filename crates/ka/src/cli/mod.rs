@@ -4,6 +4,8 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod host_port;
+pub mod log;
 pub mod middlebox;
 pub mod selector;
+pub mod settings;
 pub mod values;

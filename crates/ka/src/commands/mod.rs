@@ -2,9 +2,13 @@
 //! which help, manual pages and completions are made.
 
 mod check;
+mod demo;
+mod env;
 mod explain;
 mod generate;
+mod presets;
 mod probe;
+pub mod run;
 mod set;
 mod status;
 
@@ -13,7 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 
-/// See, change and measure the TCP keepalives of running programs
+/// Give, see, change and measure the TCP keepalives of programs
 #[derive(Debug, Parser)]
 #[command(name = "ka", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
@@ -31,8 +35,16 @@ pub enum Command {
     Set(set::args::SetArgs),
     /// Measure after how much silence a path forgets a connection
     Probe(probe::args::ProbeArgs),
+    #[command(about = run::args::ABOUT)]
+    Run(Box<run::args::RunArgs>),
     /// Say whether and how a command would be served by the library
     Check(check::args::CheckArgs),
+    /// Print the settings for a shell profile, a crontab, systemd or /etc/environment
+    Env(env::args::EnvArgs),
+    /// Print the middleboxes that have a name, and what outlives them
+    Presets(presets::args::PresetsArgs),
+    /// Show on loopback, in seconds, what the library does
+    Demo(demo::args::DemoArgs),
     /// Say what keepalive values mean
     Explain(explain::args::ExplainArgs),
     /// Write manual pages and completions
@@ -40,13 +52,17 @@ pub enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs a subcommand.
-pub fn run(command: Command) -> Result<Exit, Error> {
+/// Does what a subcommand is for.
+pub fn dispatch(command: Command) -> Result<Exit, Error> {
     match command {
         Command::Status(args) => status::run(args),
         Command::Set(args) => set::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::run(args),
+        Command::Env(args) => env::run(args),
+        Command::Presets(args) => presets::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Generate(args) => generate::run(args, Cli::command()),
     }

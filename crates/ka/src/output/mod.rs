@@ -2,4 +2,6 @@
 
 pub mod columns;
 pub mod escape;
+pub mod line;
+pub mod say;
 pub mod terminal;

@@ -6,8 +6,8 @@ use kashim_policy::describe;
 use kashim_policy::rules::{Action, Service};
 use kashim_policy::settings::Settings;
 
-use crate::commands::explain::words::line;
 use crate::output::escape::escaped;
+use crate::output::line::line;
 
 /// What the library does to a connection that is made to this address, and which rule says so. `written` are the rules
 /// as they were written, with their numbers, without the bad ones.

@@ -2,53 +2,74 @@
 
 pub mod args;
 mod destination;
-mod ka_run;
+mod report;
 
+use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStringExt;
 
+use kashim_policy::describe;
 use kashim_policy::environment::Variable;
-use kashim_policy::settings::is_disabled;
+use kashim_policy::settings::{Settings, is_disabled};
+use kashim_policy::timing::Timing;
 
-use crate::cli::environment::{Environment, Fault, rule_warnings};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::host_port::HostPort;
+use crate::cli::settings::{Given, SettingArgs};
 use crate::output::escape::escaped;
-
+use crate::output::line::line;
+use crate::preload::library::Library;
+use crate::preload::{self, Examined, Reach, command, library, shown, value};
+use crate::tcp::defaults;
 use destination::in_force;
-use ka_run::Answer;
+use report::Report;
 
 /// Runs it.
 pub fn run(args: args::CheckArgs) -> Result<Exit, Error> {
-    let targets = args.to.iter().map(|text| destination_of(text)).collect::<Result<Vec<_>, Error>>()?;
-    let environment = Environment::ours()?;
-    let (settings, faults) = environment.settings();
-    let policy = environment.policy();
-    let written = environment.rules(&faults);
+    check(args.settings, &args.command, &args.to)
+}
+
+/// Reports on this command, if there is one, the settings, and these destinations.
+pub fn check(settings: SettingArgs, words: &[OsString], to: &[String]) -> Result<Exit, Error> {
+    let targets = to.iter().map(|text| destination_of(text)).collect::<Result<Vec<_>, Error>>()?;
+    let given = settings.over_environment()?;
+    let library = library::find()?;
+    let (settings, faults, of_log) = given.settings();
+    let written = given.environment.rules(&faults);
 
     let mut report = Report::default();
-    report.ask(&args.command, &faults, &written)?;
-    for warning in rule_warnings(&settings, &written) {
-        report.row("warning", &warning);
+    match words.first() {
+        Some(called) => about_command(&mut report, &given, &library, called)?,
+        None => {
+            if let Some(value) = given.disabled() {
+                report.not_reached(&format!("switched off by KA_DISABLE={value}"));
+            }
+        }
+    }
+    about_settings(&mut report, &settings, &library);
+    for (kind, words) in given.remarks(&settings, &written) {
+        report.row(kind, &words);
     }
     for fault in &faults {
-        report.error(&fault.text);
+        report.error(&format!("{}; {}", fault.text, fault.instead));
     }
-    for stranger in environment.unknown_variables() {
+    if let Some(text) = &of_log {
+        report.error(text);
+    }
+    for stranger in given.environment.unknown_variables() {
         report.row("warning", &stranger);
     }
+    let disabled = is_disabled(&given.environment.policy());
     for (target, port) in &targets {
         for address in target.resolve(*port)? {
-            if is_disabled(&policy) {
+            if disabled {
                 report.row("to", &format!("{address}: nothing, because KA_DISABLE is set"));
             } else {
                 report.row("to", &in_force(&settings, &written, address));
             }
         }
     }
-    if !targets.is_empty() && !settings.force && !is_disabled(&policy) {
+    if !targets.is_empty() && !settings.force && !disabled {
         report.row(
             "note",
             "what the program sets itself wins over that, field by field; KA_FORCE=1 turns it round",
@@ -67,104 +88,72 @@ fn destination_of(text: &str) -> Result<(HostPort, u16), Error> {
     Ok((target, port))
 }
 
-/// What is said, and how it ends.
-#[derive(Debug, Default)]
-struct Report {
-    text: String,
-    /// ka-run says that the library does not reach the command.
-    not_reached: bool,
-    /// ka-run cannot tell.
-    unsure: bool,
-    /// Something is wrong with the settings.
-    wrong: bool,
-}
-
-impl Report {
-    fn row(&mut self, name: &str, words: &str) {
-        self.text.push_str(&format!("  {name:<10}{words}\n"));
-    }
-
-    fn error(&mut self, words: &str) {
-        self.wrong = true;
-        self.row("error", words);
-    }
-
-    /// Asks ka-run. It would refuse settings that are bad, and not look at the command: so it gets those that the
-    /// library would use instead, where a bad value counts like none.
-    fn ask(
-        &mut self,
-        command: &[OsString],
-        faults: &[Fault],
-        written: &[(u32, Vec<u8>)],
-    ) -> Result<(), Error> {
-        let path = ka_run::find()?;
-        let mut without: Vec<_> = faults
-            .iter()
-            .map(|fault| fault.variable)
-            .filter(|&variable| variable != Variable::Rules)
-            .collect();
-        let rules = faults.iter().any(|fault| fault.rule.is_some()).then(|| joined(written));
-        let mut answer = ka_run::check(&path, command, &without, rules.clone())?;
-        // A log that cannot be written is another reason to refuse.
-        if answer.status == Some(125)
-            && answer.remarks.iter().any(|remark| remark.starts_with("error: KA_LOG="))
-        {
-            let about_log: Vec<_> = answer
-                .remarks
-                .iter()
-                .filter_map(|remark| remark.strip_prefix("error: "))
-                .map(str::to_owned)
-                .collect();
-            without.push(Variable::Log);
-            answer = ka_run::check(&path, command, &without, rules)?;
-            self.take(answer)?;
-            for words in about_log {
-                self.error(&words);
-            }
+fn about_command(
+    report: &mut Report,
+    given: &Given,
+    library: &Library,
+    called: &OsString,
+) -> Result<(), Error> {
+    let policy = given.environment.policy();
+    let found = command::find(called)
+        .and_then(|path| preload::examine(library, called, path, policy.get(Variable::Skip)));
+    let examined = match found {
+        Ok(examined) => examined,
+        // It cannot be run at all, and the rest is worth knowing all the same.
+        Err(error) => {
+            report.not_reached(&format!("{}: NOT reached: {error}", shown(called)));
             return Ok(());
         }
-        self.take(answer)
+    };
+    verdict(report, given, &examined);
+    if let Some(chain) = examined.script() {
+        report.row("script", &chain);
     }
-
-    fn take(&mut self, answer: Answer) -> Result<(), Error> {
-        match answer.status {
-            Some(0) => {}
-            Some(1) => {
-                self.not_reached = true;
-                self.unsure = answer.said.lines().next().is_some_and(|line| line.contains(": cannot tell: "));
-            }
-            // There is no such command, or it may not be executed.
-            Some(126 | 127) => self.not_reached = true,
-            _ => return Err(Error::new(format!("ka-run: {}", answer.remarks.join("; ")))),
-        }
-        self.text.push_str(&answer.said);
-        for remark in &answer.remarks {
-            match remark.split_once(": ") {
-                // It has seen fewer rules, and has other numbers for them.
-                Some(("warning", words)) if words.starts_with("KA_RULES rule ") => {}
-                Some((kind @ ("warning" | "note" | "error"), words)) => self.row(kind, words),
-                _ if answer.said.is_empty() => self.row("error", remark),
-                _ => self.row("note", remark),
-            }
-        }
-        Ok(())
+    if let Some(loader) = &examined.loader {
+        report.row("loader", &shown(loader));
     }
+    for note in &examined.notes {
+        report.row("note", note);
+    }
+    if report.is_reached() {
+        let inherited = env::var_os("LD_PRELOAD").unwrap_or_default();
+        report.row("preload", &shown(value::preload(&inherited, &examined.sanitizers, &library.path)));
+    }
+    Ok(())
+}
 
-    fn write(self) -> Result<Exit, Error> {
-        io::stdout()
-            .write_all(self.text.as_bytes())
-            .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
-        Ok(match self {
-            Self { wrong: true, .. } => Exit::No,
-            Self { unsure: true, .. } => Exit::CannotTell,
-            Self { not_reached: true, .. } => Exit::No,
-            _ => Exit::Yes,
-        })
+fn verdict(report: &mut Report, given: &Given, examined: &Examined) {
+    let path = shown(&examined.path);
+    if let Some(value) = given.disabled() {
+        report.not_reached(&format!("{path}: NOT reached: KA_DISABLE={value} switches kashim off"));
+        report.row("instead", "unset KA_DISABLE");
+        return;
+    }
+    match &examined.reach {
+        Reach::Reached => report.line(&format!("{path}: reached")),
+        Reach::LeftAlone(by) => report.not_reached(&format!(
+            "{path}: NOT reached: {} is {}",
+            shown(&examined.executed),
+            by.text()
+        )),
+        Reach::Unreachable(unreachable) => {
+            report.not_reached(&format!("{path}: NOT reached: {}", unreachable.why));
+            report.row("instead", &unreachable.remedy);
+        }
+        Reach::Unknown(why) => report.unsure(&format!("{path}: cannot tell: {why}")),
     }
 }
 
-/// The rules in one value.
-fn joined(written: &[(u32, Vec<u8>)]) -> OsString {
-    let texts: Vec<&[u8]> = written.iter().map(|(_, text)| text.as_slice()).collect();
-    OsString::from_vec(texts.join(&b';'))
+fn about_settings(report: &mut Report, settings: &Settings, library: &Library) {
+    let timing = Timing::new(&settings.plain, &defaults::read());
+    report.row("library", &shown(&library.path));
+    report.row("settings", &line(|line| describe::settings(line, settings)));
+    report.row(
+        "",
+        &format!(
+            "an idle connection is probed every {} s; a peer that does not answer is given up after {} s",
+            timing.period(),
+            timing.dead_after()
+        ),
+    );
 }

@@ -1,7 +1,7 @@
 //! `ka explain`: what keepalive values mean.
 
 pub mod args;
-mod timing;
+mod traffic;
 pub mod words;
 
 use std::io::{self, Write};
@@ -81,7 +81,7 @@ fn environment(environment: &Environment) -> (String, Exit) {
         }
     }
     for fault in &faults {
-        row("error", &fault.text);
+        row("error", &format!("{}; {}", fault.text, fault.instead));
     }
     for stranger in environment.unknown_variables() {
         row("warning", &stranger);

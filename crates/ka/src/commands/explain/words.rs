@@ -4,30 +4,15 @@ use std::fmt::Write;
 
 use kashim_policy::describe;
 use kashim_policy::keepalive::{Defaults, Values};
-use kashim_policy::line::Line;
-use kashim_policy::middleboxes::{MIDDLEBOXES, Verdict, verdict};
+use kashim_policy::middleboxes::{MIDDLEBOXES, Verdict};
+use kashim_policy::timing::{Survives, Timing};
 use kashim_policy::warning::{self, Warning};
 
-use super::timing::{PROBE_IPV4, PROBE_IPV6, Survives, Timing};
+use super::traffic::{PROBE_IPV4, PROBE_IPV6, per_hour};
+use crate::output::line::line;
 
 /// Two minutes, in seconds: what the defaults are made for.
 const OUTAGE: u32 = 120;
-
-/// A line of text, as the library writes it.
-pub fn line(write: impl FnOnce(&mut Line)) -> String {
-    let mut line = Line::EMPTY;
-    write(&mut line);
-    String::from_utf8_lossy(line.as_bytes()).into_owned()
-}
-
-/// A verdict in a word.
-pub fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Yes => "yes",
-        Verdict::Risky => "risky",
-        Verdict::No => "no",
-    }
-}
 
 /// All that there is to say about these values.
 pub fn explain(values: &Values, kernel: &Defaults) -> String {
@@ -52,7 +37,7 @@ pub fn explain(values: &Values, kernel: &Defaults) -> String {
     }
     out.push_str("\n  outlives  forgets after\n");
     for preset in &MIDDLEBOXES {
-        let answer = word(verdict(timing.idle, timing.interval, preset.timeout));
+        let answer = timing.outlives(preset.timeout).word();
         let _ = writeln!(out, "  {answer:<8}  {:>5} s  {:<10}{}", preset.timeout, preset.name, preset.what);
     }
     let warnings = warnings(values, &timing);
@@ -70,7 +55,7 @@ pub fn in_short(values: &Values, kernel: &Defaults) -> String {
     let timing = Timing::new(values, kernel);
     let outlived: Vec<_> = MIDDLEBOXES
         .iter()
-        .filter(|preset| verdict(timing.idle, timing.interval, preset.timeout) == Verdict::Yes)
+        .filter(|preset| timing.outlives(preset.timeout) == Verdict::Yes)
         .map(|preset| preset.name)
         .collect();
     let outlived =
@@ -121,8 +106,8 @@ fn outage(timing: &Timing) -> String {
 }
 
 fn traffic(timing: &Timing) -> String {
-    let (probes, ipv4) = timing.per_hour(PROBE_IPV4);
-    let (_, ipv6) = timing.per_hour(PROBE_IPV6);
+    let (probes, ipv4) = per_hour(timing, PROBE_IPV4);
+    let (_, ipv6) = per_hour(timing, PROBE_IPV6);
     let probes = if probes.fract() == 0.0 { format!("{probes}") } else { format!("{probes:.1}") };
     format!(
         "{probes} probes an hour on a silent connection; with the answers {ipv4} bytes over IPv4, {ipv6} over IPv6"

@@ -75,7 +75,7 @@ impl TryFrom<SetArgs> for Config {
 fn change(args: &SetArgs) -> Result<Change, Error> {
     let mut change = Change::default();
     if let Some(name) = &args.middlebox {
-        let preset = middlebox::by_name(name)?;
+        let preset = middlebox::by_name(name.as_bytes())?;
         change.idle = Some(Wanted::Number(preset.idle));
         change.interval = Some(Wanted::Number(preset.interval));
         change.count = Some(Wanted::Number(preset.count));

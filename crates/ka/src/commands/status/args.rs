@@ -22,7 +22,7 @@ pub struct StatusArgs {
     /// Also connections of which no process is to be seen: other users', and those that no process holds
     #[arg(long)]
     all: bool,
-    /// Whether each connection outlives this middlebox, one of those that `ka-run --list` tells
+    /// Whether each connection outlives this middlebox, one of those that `ka presets` tells
     #[arg(long = "for", value_name = "NAME", conflicts_with = "outlive")]
     middlebox: Option<String>,
     /// Whether each connection outlives a box that forgets it after so long a silence (350, 15m)
@@ -42,7 +42,7 @@ impl TryFrom<StatusArgs> for Config {
     fn try_from(args: StatusArgs) -> Result<Self, Error> {
         let lifetime = match (args.middlebox, args.outlive) {
             (Some(name), _) => {
-                let preset = middlebox::by_name(&name)?;
+                let preset = middlebox::by_name(name.as_bytes())?;
                 Some(IdleTimeout { name: Some(preset.name), timeout: preset.timeout })
             }
             (None, Some(text)) => {

@@ -1,0 +1,153 @@
+//! The settings as options: each wins over its variable.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Args;
+use kashim_policy::environment::Variable;
+use kashim_policy::middleboxes::{ABOUT_STRICT, STRICT};
+use kashim_policy::settings::{Settings, is_disabled};
+use kashim_policy::warning;
+
+use super::environment::{Environment, Fault, rule_warnings, text_of};
+use super::error::Error;
+use super::{log, middlebox};
+use crate::output::escape::escaped;
+use crate::output::line::line;
+
+/// What to set.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What to set")]
+pub struct SettingArgs {
+    /// Silence before the first probe (default 60): 1 to 32767 s, as 300, 90s, 5m, 9h, or system
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    idle: Option<OsString>,
+    /// Gap between unanswered probes (default 15, or the idle if that is less)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    interval: Option<OsString>,
+    /// Unanswered probes until the connection is dead (default 9): 1 to 127, or system
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    count: Option<OsString>,
+    /// Limit for data that nobody acknowledges: off (default), a time, or auto
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    user_timeout: Option<OsString>,
+    /// These values win over the program's own
+    #[arg(long)]
+    force: bool,
+    /// For some destinations only, as '10.0.0.0/8:3306 idle=5m' or ':22 off'; may be repeated
+    #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+    rule: Vec<OsString>,
+    /// Idle, interval and count that outlive a kind of middlebox; `ka presets` shows the names
+    #[arg(long = "for", value_name = "NAME", allow_hyphen_values = true)]
+    middlebox: Option<OsString>,
+    /// Say what was done to which socket: stderr (default), an absolute path, or off
+    #[arg(long, value_name = "DEST", num_args = 0..=1, require_equals = true, default_missing_value = "stderr")]
+    log: Option<OsString>,
+}
+
+/// The settings in force, as a program will find them that is started from here.
+#[derive(Debug)]
+pub struct Given {
+    /// The variables, with what the options say.
+    pub environment: Environment,
+    /// What the options say, and which says it.
+    pub options: Vec<(Variable, OsString, &'static str)>,
+    /// `--for strict`.
+    strict: bool,
+}
+
+impl SettingArgs {
+    /// Puts the options over the environment.
+    pub fn over_environment(self) -> Result<Given, Error> {
+        let mut options = Vec::new();
+        for (variable, option, value) in [
+            (Variable::Idle, "--idle", self.idle),
+            (Variable::Interval, "--interval", self.interval),
+            (Variable::Count, "--count", self.count),
+            (Variable::UserTimeout, "--user-timeout", self.user_timeout),
+            (Variable::Force, "--force", self.force.then(|| "1".into())),
+            (Variable::Log, "--log", self.log),
+        ] {
+            if let Some(value) = value {
+                options.push((variable, not_empty(option, value)?, option));
+            }
+        }
+        if !self.rule.is_empty() {
+            let mut rules = Vec::new();
+            for rule in self.rule {
+                rules.push(not_empty("--rule", rule)?);
+            }
+            // Those that were there come behind: the first that matches counts.
+            rules.extend(std::env::var_os(text_of(Variable::Rules)).filter(|there| !there.is_empty()));
+            options.push((Variable::Rules, rules.join("; ".as_ref()), "--rule"));
+        }
+        let mut strict = false;
+        if let Some(name) = self.middlebox {
+            let name = not_empty("--for", name)?.into_vec();
+            let preset = middlebox::by_name(&name)?;
+            for (variable, value) in [
+                (Variable::Idle, preset.idle),
+                (Variable::Interval, preset.interval),
+                (Variable::Count, preset.count),
+            ] {
+                if options.iter().all(|(other, ..)| *other != variable) {
+                    options.push((variable, value.to_string().into(), "--for"));
+                }
+            }
+            strict = preset.name == STRICT;
+        }
+        // Of a variable that is there twice the first counts.
+        let ours = options.iter().map(|(variable, value, _)| (text_of(*variable).into(), value.clone()));
+        let environment = Environment::read(ours.chain(std::env::vars_os()))?;
+        Ok(Given { environment, options, strict })
+    }
+}
+
+fn not_empty(option: &str, value: OsString) -> Result<OsString, Error> {
+    if value.is_empty() {
+        return Err(Error::usage(format!("{option} needs a value that is not empty; see --help")));
+    }
+    Ok(value)
+}
+
+impl Given {
+    /// The value of `KA_DISABLE`, if that switches kashim off.
+    pub fn disabled(&self) -> Option<String> {
+        let policy = self.environment.policy();
+        let value = policy.get(Variable::Disable).unwrap_or_default();
+        is_disabled(&policy).then(|| escaped(value).into_owned())
+    }
+
+    /// The settings, what is wrong with them, and what is wrong with the log.
+    pub fn settings(&self) -> (Box<Settings>, Vec<Fault>, Option<String>) {
+        let (settings, mut faults) = self.environment.settings();
+        let mut of_log = log::fault(&self.environment.policy());
+        for fault in &mut faults {
+            fault.text.push_str(&self.origin(fault.variable));
+        }
+        if let Some(text) = &mut of_log {
+            text.push_str(&self.origin(Variable::Log));
+        }
+        (settings, faults, of_log)
+    }
+
+    /// Where the value of a variable came from, if that is not plain to see.
+    fn origin(&self, variable: Variable) -> String {
+        let option = self.options.iter().find(|(other, ..)| *other == variable);
+        option.map(|(_, _, option)| format!(" (from {option})")).unwrap_or_default()
+    }
+
+    /// What is dangerous in the settings, and what to know about the middlebox: a kind and the words. `rules` are those that
+    /// hold, with their numbers.
+    pub fn remarks(&self, settings: &Settings, rules: &[(u32, Vec<u8>)]) -> Vec<(&'static str, String)> {
+        let of_values = warning::of(&settings.plain);
+        let mut found: Vec<_> =
+            of_values.iter().flatten().map(|warning| line(|line| warning.write(line))).collect();
+        found.extend(rule_warnings(settings, rules));
+        let mut found: Vec<_> = found.into_iter().map(|words| ("warning", words)).collect();
+        if self.strict {
+            found.push(("note", ABOUT_STRICT.to_owned()));
+        }
+        found
+    }
+}

@@ -1,0 +1,43 @@
+//! `ka env`: the settings, for whoever reads an environment from a file.
+
+pub mod args;
+pub mod form;
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use kashim_policy::environment::Variable;
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::settings::SettingArgs;
+use crate::commands::run::refuse_bad;
+use crate::preload::library;
+use args::EnvArgs;
+use form::Form;
+
+/// Runs it.
+pub fn run(args: EnvArgs) -> Result<Exit, Error> {
+    print(args.settings, args.form)
+}
+
+/// Prints the settings in this form.
+pub fn print(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
+    let given = settings.over_environment()?;
+    let library = library::find()?.path;
+    if given.disabled().is_none() {
+        refuse_bad(&given)?;
+    }
+    let policy = given.environment.policy();
+    let mut text = form.heading().as_bytes().to_vec();
+    for &variable in Variable::ALL {
+        if let Some(value) = policy.get(variable) {
+            form.write(&mut text, variable.text(), value)?;
+        }
+    }
+    form.write_preload(&mut text, library.as_os_str().as_bytes())?;
+    io::stdout()
+        .write_all(&text)
+        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+    Ok(Exit::Yes)
+}

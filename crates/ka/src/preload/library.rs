@@ -1,0 +1,83 @@
+//! Where the library is.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::param::linux_execfn;
+
+use super::elf::{self, Architecture};
+use super::shown;
+use crate::cli::error::Error;
+
+/// Its name.
+const NAME: &str = "libkashim.so";
+
+/// The library that is preloaded.
+#[derive(Debug)]
+pub struct Library {
+    /// Absolute, and without anything at which `LD_PRELOAD` is split.
+    pub path: PathBuf,
+    /// For which programs it is.
+    pub architecture: Architecture,
+}
+
+/// Finds it: next to this program, in the library directories of the prefix that this program is installed in, or in the
+/// checkout that it was built in. Never in the current directory.
+pub fn find() -> Result<Library, Error> {
+    let ours = this_program();
+    let here = ours.parent().unwrap_or(Path::new("/"));
+    let prefix = here.parent().unwrap_or(Path::new("/"));
+    let Some(path) = places(here, prefix).into_iter().find(|place| place.is_file()) else {
+        return Err(Error::new(format!(
+            "the library is missing: no {NAME} in {} or {}\ninstall kashim again, with scripts/install from its sources",
+            shown(here),
+            shown(prefix.join("lib"))
+        )));
+    };
+    if path.as_os_str().as_bytes().iter().any(|b| matches!(b, b':' | b'$' | b' ' | b'\t' | b'\n')) {
+        return Err(Error::new(format!(
+            "the library's path holds a blank, a colon or a dollar sign: \"{}\"\nLD_PRELOAD cannot name such a file: \
+             move kashim elsewhere, or install it with scripts/install --prefix DIR",
+            shown(&path)
+        )));
+    }
+    let file = File::open(&path)
+        .map_err(|error| Error::new(format!("{}: the library cannot be read: {error}", shown(&path))))?;
+    let Some(architecture) = elf::architecture(&file) else {
+        return Err(Error::new(format!(
+            "{}: not a library: it is no ELF file\ninstall kashim again, with scripts/install from its sources",
+            shown(&path)
+        )));
+    };
+    Ok(Library { path, architecture })
+}
+
+/// The file of this program, without symbolic links on the way; also where /proc is not mounted.
+fn this_program() -> PathBuf {
+    env::current_exe()
+        .or_else(|_| fs::canonicalize(OsStr::from_bytes(linux_execfn().to_bytes())))
+        .unwrap_or_default()
+}
+
+fn places(here: &Path, prefix: &Path) -> Vec<PathBuf> {
+    let mut places = vec![here.join(NAME), prefix.join("lib").join(NAME), prefix.join("lib64").join(NAME)];
+    let mut multiarch: Vec<_> = fs::read_dir(prefix.join("lib"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains("-linux-"))
+        .map(|directory| directory.join(NAME))
+        .collect();
+    multiarch.sort();
+    places.append(&mut multiarch);
+    let is_checkout =
+        |above: &&Path| above.join("Cargo.toml").is_file() && above.join("src/lib.rs").is_file();
+    if let Some(checkout) = here.ancestors().find(is_checkout) {
+        places.push(checkout.join("target/release").join(NAME));
+    }
+    places
+}

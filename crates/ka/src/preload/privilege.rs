@@ -1,0 +1,50 @@
+//! setuid, setgid and file capabilities: the loader drops LD_PRELOAD where running the program gives somebody more than
+//! he has (AT_SECURE, begin_new_exec and cap_bprm_creds_from_file in the kernel).
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{Mode, StatVfsMountFlags, fgetxattr, fstatvfs};
+use rustix::process::{getegid, geteuid};
+use rustix::thread::no_new_privs;
+
+/// What the caller gains.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Gain {
+    /// There is nothing to gain.
+    Nothing,
+    /// There is, but not for the caller.
+    Refused(&'static str),
+    /// The privilege, as "it ..." goes on.
+    Granted(&'static str),
+}
+
+/// Looks at the file of a program.
+pub fn of(file: &File) -> Gain {
+    let Ok(metadata) = file.metadata() else { return Gain::Nothing };
+    let mode = Mode::from_raw_mode(metadata.mode());
+    let setuid = mode.contains(Mode::SUID);
+    // Without the right to execute for its group, the bit is about locks.
+    let setgid = mode.contains(Mode::SGID | Mode::XGRP);
+    let mut room = [0u8; 64];
+    let capable = fgetxattr(file, "security.capability", &mut room[..]).is_ok();
+
+    // The kernel gives nobody anything then.
+    let nothing_new = no_new_privs().unwrap_or(false)
+        || fstatvfs(file).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
+    let is_root = geteuid().is_root();
+    let mut answer = Gain::Nothing;
+    for (has, gains, what) in [
+        (setuid, metadata.uid() != geteuid().as_raw(), "is setuid"),
+        (setgid, metadata.gid() != getegid().as_raw(), "is setgid"),
+        (capable, !is_root, "has file capabilities"),
+    ] {
+        if has && gains && !nothing_new {
+            return Gain::Granted(what);
+        }
+        if has && answer == Gain::Nothing {
+            answer = Gain::Refused(what);
+        }
+    }
+    answer
+}
