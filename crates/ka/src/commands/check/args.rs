@@ -13,10 +13,10 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub settings: SettingArgs,
     /// Also say what is in force for a connection to this destination, and which rule decides it; may be repeated
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "What to check")]
     pub to: Vec<String>,
     /// The command, and its arguments, which do not matter; it is not run
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = "What to check")]
     pub command: Vec<OsString>,
 }
 

@@ -38,9 +38,7 @@ pub fn run(args: DemoArgs) -> Result<Exit, Error> {
 pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     let library = library::find()?;
-    if given.disabled().is_none() {
-        refuse_bad(&given)?;
-    }
+    refuse_bad(&given, "nothing was run")?;
     let (settings, ..) = given.settings();
     let (client, path) = find_client(&library)?;
     let name = client.name;

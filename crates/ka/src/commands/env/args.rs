@@ -17,6 +17,6 @@ pub struct EnvArgs {
     pub settings: SettingArgs,
     /// For a shell profile (sh), a crontab (crontab), a systemd EnvironmentFile= (systemd) or /etc/environment
     /// (environment)
-    #[arg(value_name = "FORM", default_value = "sh", value_parser = Form::parser())]
+    #[arg(value_name = "FORM", help_heading = "What to print", default_value = "sh", value_parser = Form::parser())]
     pub form: Form,
 }

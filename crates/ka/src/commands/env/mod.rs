@@ -26,7 +26,7 @@ pub fn print(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     let library = library::find()?.path;
     if given.disabled().is_none() {
-        refuse_bad(&given)?;
+        refuse_bad(&given, "nothing was printed")?;
     }
     let policy = given.environment.policy();
     let mut text = form.heading().as_bytes().to_vec();

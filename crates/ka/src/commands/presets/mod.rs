@@ -23,7 +23,7 @@ pub fn run(args: PresetsArgs) -> Result<Exit, Error> {
 /// Prints the list, with a column for these settings.
 pub fn print(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
-    refuse_bad(&given)?;
+    refuse_bad(&given, "nothing was printed")?;
     let (settings, ..) = given.settings();
     let yours = Timing::new(&settings.plain, &defaults::read());
     io::stdout()

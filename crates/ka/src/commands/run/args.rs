@@ -44,7 +44,7 @@ pub struct RunArgs {
     #[arg(long, group = "what", help_heading = "What to do")]
     pub demo: bool,
     /// The command, and all that belongs to it
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = "What to do")]
     pub command: Vec<OsString>,
 }
 

@@ -60,7 +60,7 @@ fn become_command(given: &Given, words: &[OsString]) -> Result<Exit, Error> {
     let disabled = given.disabled();
     // Switched off, nothing is used, so nothing can be wrong.
     if disabled.is_none() {
-        refuse_bad(given)?;
+        refuse_bad(given, "nothing was run")?;
     }
     let path = command::find(called)?;
     let mut sanitizers = Vec::new();
@@ -88,14 +88,14 @@ fn become_command(given: &Given, words: &[OsString]) -> Result<Exit, Error> {
     })
 }
 
-/// Says what is wrong with the settings, and that nothing was run; says what is dangerous in them.
-pub fn refuse_bad(given: &Given) -> Result<(), Error> {
+/// Says what is dangerous in the settings; or what is wrong with them, and that the caller does `nothing` then.
+pub fn refuse_bad(given: &Given, nothing: &str) -> Result<(), Error> {
     let (settings, faults, of_log) = given.settings();
     for text in faults.iter().map(|fault| &fault.text).chain(&of_log) {
         say(&format!("error: {text}"));
     }
     if !faults.is_empty() || of_log.is_some() {
-        return Err(Error::new("nothing was run"));
+        return Err(Error::new(nothing));
     }
     for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
         say(&format!("{kind}: {words}"));
