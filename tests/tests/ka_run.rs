@@ -1,4 +1,4 @@
-//! ka-run: everything that its help promises, under every shell.
+//! ka-run: everything that its help promises, as the link to ka, and as the script under every shell.
 
 mod shells;
 
@@ -13,9 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use kashim_policy::{middleboxes, skip};
+use kashim_policy::middleboxes;
 use kashim_tests::{
     Keepalive, Listener, Need, Output, Program, Result, Scratch, compile, each, find_program, library, run,
     trial, until,
@@ -23,7 +23,9 @@ use kashim_tests::{
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process_group};
 
-use shells::{LOADED, Shell, Test, client, client_by, connects_with, defaults, script, under_each_shell};
+use shells::{
+    LINK, LOADED, Shell, Test, by_each_name, client, client_by, connects_with, defaults, script, under_each,
+};
 
 fn main() -> ExitCode {
     use Need::{Program as Prog, Root};
@@ -38,7 +40,6 @@ fn main() -> ExitCode {
         ("it_becomes_the_command", &[], it_becomes_the_command),
         ("arguments_arrive_as_they_are", &[Prog("python3")], arguments_arrive_as_they_are),
         ("input_is_left_alone", &[], input_is_left_alone),
-        ("the_environment_is_kept", &[Prog("env")], the_environment_is_kept),
         ("scripts", &[Prog("env")], scripts),
         ("ld_preload_is_kept", &[Prog("env")], ld_preload_is_kept),
         ("address_sanitizer", &[], address_sanitizer),
@@ -53,7 +54,6 @@ fn main() -> ExitCode {
         ("a_tcp_connection_on_standard_input", &[], a_tcp_connection_on_standard_input),
         ("check", &[Prog("musl-gcc")], check),
         ("check_runs_nothing", &[Root], check_runs_nothing),
-        ("with_busyboxs_tools", &[Prog("busybox")], with_busyboxs_tools),
         ("list", &[], list),
         ("demo_python", &[Prog("python3")], |shell| demo(shell, "python3")),
         ("demo_perl", &[Prog("perl")], |shell| demo(shell, "perl")),
@@ -61,16 +61,30 @@ fn main() -> ExitCode {
         ("demo_without_a_program", &[], demo_without_a_program),
         ("the_library_is_found", &[], the_library_is_found),
         ("never_in_the_current_directory", &[], never_in_the_current_directory),
-        ("a_checkout_is_built", &[], a_checkout_is_built),
         ("a_library_that_does_not_load", &[], a_library_that_does_not_load),
         ("env_for_a_shell", &[], env_for_a_shell),
         ("env_refuses_what_a_form_cannot_write", &[], env_refuses_what_a_form_cannot_write),
         ("help_and_version", &[], help_and_version),
     ];
-    let mut trials = under_each_shell(tests);
+    // A shell may change its environment, and needs its tools.
+    let of_the_link: &[Test] = &[
+        ("the_environment_is_kept", &[Prog("python3")], the_environment_is_kept),
+        (
+            "signals_and_descriptors_are_the_callers",
+            &[Prog("python3")],
+            signals_and_descriptors_are_the_callers,
+        ),
+        ("nothing_is_started", &[Prog("strace")], nothing_is_started),
+        ("without_any_tools", &[], without_any_tools),
+    ];
+    let of_the_script: &[Test] =
+        &[("a_checkout_is_built", &[], a_checkout_is_built), ("a_library_alone", &[], a_library_alone)];
+    let mut trials = by_each_name(tests);
+    trials.extend(under_each(&[LINK], of_the_link));
+    trials.extend(under_each(&shells::SHELLS, of_the_script));
     trials.extend([
+        trial("ka_run_is_the_same", &[], ka_run_is_the_same),
         trial("shellcheck", &[Prog("shellcheck")], shellcheck),
-        trial("the_tables_are_the_librarys", &[], the_tables_are_the_librarys),
         trial("env_for_systemd", &[Prog("dash"), SYSTEMD], env_for_systemd),
         trial("env_for_pam", &[Root, Prog("dash"), Prog("su"), Prog("unshare"), Prog("cc")], env_for_pam),
     ]);
@@ -213,13 +227,13 @@ fn bad_settings_are_refused(shell: Shell) -> Result {
         (&["--nonsense"], &[], "no such option: \"--nonsense\""),
         (&["--force=1"], &[], "no such option"),
         (&["-x"], &[], "no such option"),
-        (&["--bell\u{7}"], &[], "\"--bell?\""),
+        (&["--bell\u{7}"], &[], "\"--bell\\x07\""),
         (&[], &[("KA_IDLE", "abc")], "KA_IDLE=\"abc\": not a whole number"),
         (&[], &[("KA_FORCE", "maybe")], "KA_FORCE=\"maybe\""),
         (&[], &[("KA_RULES", "10.0.0.0/33 off")], "KA_RULES rule 1"),
         (&[], &[("KA_LOG", "somewhere")], "KA_LOG=\"somewhere\": not a place to log to"),
         (&[], &[("KA_SKIP", "/usr/bin/true")], "KA_SKIP=\"/usr/bin/true\""),
-        // The small program under which the settings are tried is left alone: another one is taken.
+        // Whatever is left alone.
         (&[], &[("KA_SKIP", "true"), ("KA_IDLE", "abc")], "KA_IDLE=\"abc\""),
         (&[], &[("KA_SKIP", "true:cat:env:sh:dash:busybox"), ("KA_IDLE", "abc")], "KA_IDLE=\"abc\""),
     ];
@@ -300,13 +314,18 @@ fn bad_commands(shell: Shell) -> Result {
         (&[&plain], 126, "you may not execute it"),
         (&["plain"], 126, "you may not execute it"),
         (&[&broken], 127, "its interpreter is missing: /nonexistent/interpreter"),
-        (&["--check", "no-such-program"], 127, "not in the PATH"),
-        (&["--check", &plain], 126, "you may not execute it"),
     ];
     each(cases, |&(arguments, status, said)| {
         let path = format!("{directory}:/usr/bin:/bin");
         ended(&shell.ka_run()?.env("PATH", path).args(arguments).run()?, status, said)
-    })
+    })?;
+    // Nothing is wrong with looking for one.
+    for (command, why) in [("no-such-program", "not in the PATH"), (&plain, "you may not execute it")] {
+        let output = shell.ka_run()?.args(["--check", command]).run()?;
+        ended(&output, 1, "")?;
+        contains(&text(&output), why)?;
+    }
+    Ok(())
 }
 
 fn it_becomes_the_command(shell: Shell) -> Result {
@@ -353,11 +372,15 @@ fn arguments_arrive_as_they_are(shell: Shell) -> Result {
         };
         here(name)?.succeed()?;
         here(&format!("./{name}"))?.directory(scratch.path()).succeed()?;
-        if !name.starts_with('-') {
-            // With a variable that dash and busybox drop, and ka-run has to carry.
-            let output = here(name)?.env("a.b", "c").run()?;
-            assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
-        }
+    }
+    // And its path, which need not be UTF-8.
+    let place = scratch.join(OsStr::from_bytes(b"\xff\xfe"));
+    fs::create_dir(&place)?;
+    let name = OsStr::from_bytes(b"n\x80");
+    fs::copy(find_program("true").ok_or("no true")?, place.join(name))?;
+    shell.ka_run()?.arg(place.join(name)).succeed()?;
+    for action in [&[][..], &["--check"]] {
+        shell.ka_run()?.env("PATH", &place).args(action).arg(name).succeed()?;
     }
     Ok(())
 }
@@ -383,40 +406,140 @@ fn variables(output: Vec<u8>) -> Vec<String> {
     variables
 }
 
+/// Byte for byte and in the same order, also what no shell would hand on.
 fn the_environment_is_kept(shell: Shell) -> Result {
-    let odd = [
-        ("discovery.type", "single node\nand more"),
-        ("BASH_FUNC_f%%", "() { :; }"),
-        ("a-b", ""),
-        ("IFS", "x"),
-        ("PS4", "+"),
-        ("OPTIND", "7"),
-        ("CDPATH", "/"),
-        ("SHLVL", "7"),
-        ("PWD", "/nowhere"),
-        ("OLDPWD", "/before"),
-        ("name", "kept"),
-        ("lib", "kept"),
-        ("status", "kept"),
-        ("KA_OTHER", "kept"),
-        ("KA_COUNT", "7"),
+    // It starts its arguments with an environment that is given, entry by entry, as hexadecimal digits.
+    let start = "import ctypes, sys
+entries = [bytes.fromhex(entry) for entry in sys.argv[1].split(',') if entry]
+words = [word.encode() for word in sys.argv[2:]]
+libc = ctypes.CDLL(None)
+libc.execve(words[0], (ctypes.c_char_p * (len(words) + 1))(*words, None),
+            (ctypes.c_char_p * (len(entries) + 1))(*entries, None))
+sys.exit('execve')";
+    let run = |entries: &[&[u8]], words: &[&str]| -> Result<Vec<u8>> {
+        let hexadecimal = |entry: &&[u8]| entry.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let entries = entries.iter().map(hexadecimal).collect::<Vec<_>>().join(",");
+        Program::new("python3").args(["-c", start]).arg(entries).args(words).succeed()
+    };
+    let ka_run = shells::ka_run()?.to_string_lossy().into_owned();
+    let cat = ["/bin/cat", "/proc/self/environ"];
+    let preload = [b"LD_PRELOAD=", library()?.as_os_str().as_bytes()].concat();
+    let given: &[&[u8]] = &[
+        b"discovery.type=single node\nand more",
+        b"BASH_FUNC_f%%=() { :; }",
+        b"KA_IDLE=1",
+        b"a-b=",
+        b"=x",
+        b"nothing at all",
+        b"",
+        b"IFS=x",
+        b"SHLVL=7",
+        b"PWD=/nowhere",
+        b"bytes=\xff\xfe",
+        b"\xff=\xfe",
+        b"twice=1",
+        b"twice=2",
+        b"KA_OTHER=kept",
+        b"KA_COUNT=7",
+        b"_=kept",
     ];
-    // With much, and with nearly nothing.
-    for given in [&odd[..], &[]] {
-        let with = |mut program: Program| {
-            for (name, value) in given {
-                program = program.env(name, value);
-            }
-            program
-        };
-        let mut expected = variables(with(Program::new("env").arg("-0")).succeed()?);
-        expected.push(format!("LD_PRELOAD={}", library()?.display()));
-        expected.push("KA_IDLE=5m".to_owned());
-        expected.sort();
-        let found = variables(with(shell.ka_run()?.args(["--idle", "5m", "env", "-0"])).succeed()?);
-        assert_eq!(found, expected);
+    let mut expected: Vec<&[u8]> = given.to_vec();
+    expected[2] = b"KA_IDLE=5m";
+    expected.push(&preload);
+    let joined = |entries: &[&[u8]]| {
+        entries.iter().flat_map(|entry| [entry, &b"\0"[..]].concat()).collect::<Vec<u8>>()
+    };
+    // The way there is right.
+    assert_eq!(run(given, &cat)?, joined(given));
+    let words = [&[ka_run.as_str(), "--idle", "5m"][..], &cat].concat();
+    let found = run(given, &words)?;
+    assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(&joined(&expected)));
+    // With nothing at all.
+    let found = run(&[], &words)?;
+    assert_eq!(found, joined(&[b"KA_IDLE=5m", &preload]));
+    assert!(!shell.is_shell());
+    Ok(())
+}
+
+/// What Rust's runtime changes before `main` is as it was.
+fn signals_and_descriptors_are_the_callers(_: Shell) -> Result {
+    let ka_run = shells::ka_run()?.to_string_lossy().into_owned();
+    let state = "grep -E '^Sig(Ign|Blk)' /proc/self/status; ls -l /proc/self/fd | sed -n 's/.* \\([0-9]\\) -> .*/\\1/p' | head -n 3";
+    // Python starts the words with this disposition of SIGPIPE, SIGUSR1 blocked, and these descriptors closed.
+    let start = "import os, signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_IGN if sys.argv[1] == 'ignore' else signal.SIG_DFL)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+for descriptor in sys.argv[2]:
+    os.close(int(descriptor))
+os.execv(sys.argv[3], sys.argv[3:])";
+    for pipe in ["ignore", "default"] {
+        for closed in ["", "0", "2", "02"] {
+            let run = |words: &[&str]| -> Result<String> {
+                let program = Program::new("python3").args(["-c", start, pipe, closed]).args(words);
+                Ok(String::from_utf8_lossy(&program.succeed()?).into_owned())
+            };
+            let look = ["/bin/sh", "-c", state];
+            let expected = run(&look)?;
+            let found = run(&[&[ka_run.as_str()][..], &look].concat())?;
+            assert_eq!(found, expected, "SIGPIPE: {pipe}, closed: {closed}");
+        }
     }
     Ok(())
+}
+
+/// One execve is ours, one is the command's, and there is no process in between.
+fn nothing_is_started(_: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let log = scratch.join("log");
+    let program = Program::new("strace").args(["-f", "-e", "trace=process", "-o"]).arg(&log);
+    program.arg(shells::ka_run()?).args(["--idle", "5", "--log=off", "true"]).succeed()?;
+    let log = fs::read_to_string(log)?;
+    let calls = |name: &str| log.lines().filter(|line| line.contains(&format!("{name}("))).count();
+    assert_eq!(calls(" execve"), 2, "{log}");
+    for call in ["fork", "clone", "clone3"] {
+        assert_eq!(calls(call), 0, "{log}");
+    }
+    Ok(())
+}
+
+fn without_any_tools(shell: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let ka_run = || Ok::<_, kashim_tests::Failed>(shell.ka_run()?.env("PATH", scratch.path()));
+    let stderr =
+        connects_with(defaults(), |port| Ok(ka_run()?.arg(client()?).arg(port).preloads_others(LOADED)))?;
+    assert_eq!(stderr, "");
+    refuses(ka_run, &client_by("cc", &["-static"])?, "statically linked")?;
+    let script =
+        scratch.write_program("script", &format!("#!/bin/sh\nexec {} \"$@\"\n", client()?.display()))?;
+    connects_with(defaults(), |port| Ok(ka_run()?.arg(&script).arg(port).preloads_others(LOADED)))?;
+    ended(&ka_run()?.args(["--idle=x", "/bin/true"]).run()?, 125, "KA_IDLE=\"x\"")
+}
+
+fn ka_run_is_the_same() -> Result {
+    let by_name = |words: &[&str]| -> Result<(Option<i32>, String, String)> {
+        let output = Program::new(kashim_tests::ka()?).arg("run").args(words).run()?;
+        Ok((output.status.code(), text(&output), output.stderr))
+    };
+    shells::ka_run()?;
+    each(
+        &[
+            &["--idle", "5", "sh", "-c", "echo $KA_IDLE $LD_PRELOAD; exit 7"][..],
+            &["--idle", "x", "true"],
+            &["--nonsense"],
+            &["no-such-program"],
+            &["--check", "ls"],
+            &["--env", "--for", "aws"],
+            &["--list"],
+            &["--help"],
+        ],
+        |words| {
+            let output = LINK.ka_run()?.args(*words).run()?;
+            let link = (output.status.code(), text(&output), output.stderr);
+            let ka = by_name(words)?;
+            if link == ka { Ok(()) } else { Err(format!("{link:?} {ka:?}").into()) }
+        },
+    )
 }
 
 fn scripts(shell: Shell) -> Result {
@@ -674,7 +797,7 @@ fn a_program_that_cannot_be_read(shell: Shell) -> Result {
     let scratch = Scratch::new()?;
     let command = owned_by(&scratch, "unreadable", 0, 0, 0o711)?;
     let output = shell.ka_run()?.user("nobody")?.arg("--check").arg(&command).run()?;
-    ended(&output, 1, "")?;
+    ended(&output, 3, "")?;
     contains(&text(&output), "cannot tell: you may not read it")?;
     let stderr = connects_with(defaults(), |port| {
         shell.ka_run()?.arg(&command).arg(port).preloads_others(LOADED).user("nobody")
@@ -781,7 +904,7 @@ fn check(shell: Shell) -> Result {
         {
             contains(&said, part)?;
         }
-        contains(&said, &format!("library   {} {}\n", library()?.display(), env!("CARGO_PKG_VERSION")))?;
+        contains(&said, &format!("library   {}\n", library()?.display()))?;
     }
     // What the kernel has is asked from the kernel.
     let output = shell
@@ -799,7 +922,9 @@ fn check(shell: Shell) -> Result {
     let output = shell.ka_run()?.arg("--check").run()?;
     ended(&output, 0, "")?;
     contains(&text(&output), "idle 60 s")?;
-    ended(&shell.ka_run()?.args(["--check", "--idle=x"]).run()?, 125, "KA_IDLE=\"x\"")
+    let output = shell.ka_run()?.args(["--check", "--idle=x"]).run()?;
+    ended(&output, 1, "")?;
+    contains(&text(&output), "error     KA_IDLE=\"x\"")
 }
 
 fn check_runs_nothing(shell: Shell) -> Result {
@@ -810,32 +935,10 @@ fn check_runs_nothing(shell: Shell) -> Result {
     chown(&loader, Some(65534), Some(65534))?;
     let program = client_by("cc", &[&format!("-Wl,--dynamic-linker={}", loader.display())])?;
     let output = shell.ka_run()?.arg("--check").arg(&program).run()?;
-    ended(&output, 1, "")?;
+    ended(&output, 3, "")?;
     contains(&text(&output), "cannot tell: its loader ")?;
     assert!(!ran.exists(), "it was run");
     Ok(())
-}
-
-fn with_busyboxs_tools(shell: Shell) -> Result {
-    let scratch = Scratch::new()?;
-    let busybox = find_program("busybox").ok_or("no busybox")?;
-    for tool in TOOLS.iter().filter(|&&tool| tool != "getcap").chain(&["busybox"]) {
-        symlink(&busybox, scratch.join(tool))?;
-    }
-    let ka_run =
-        || Ok::<_, kashim_tests::Failed>(shell.ka_run()?.env("PATH", scratch.path()).env("a.b", "c"));
-    let stderr =
-        connects_with(defaults(), |port| Ok(ka_run()?.arg(client()?).arg(port).preloads_others(LOADED)))?;
-    assert_eq!(stderr, "");
-    refuses(ka_run, &client_by("cc", &["-static"])?, "statically linked")?;
-    refuses(ka_run, &client_by("cc", &["-DGO"])?, "a Go program")?;
-    let script =
-        scratch.write_program("script", &format!("#!/bin/sh\nexec {} \"$@\"\n", client()?.display()))?;
-    connects_with(defaults(), |port| Ok(ka_run()?.arg(&script).arg(port).preloads_others(LOADED)))?;
-    let demo = ka_run()?.arg("--demo").run()?;
-    ended(&demo, 0, "")?;
-    contains(&text(&demo), "timer 02:")?;
-    ended(&ka_run()?.args(["--idle=x", "true"]).run()?, 125, "KA_IDLE=\"x\"")
 }
 
 fn list(shell: Shell) -> Result {
@@ -875,13 +978,10 @@ fn list(shell: Shell) -> Result {
     Ok(())
 }
 
-/// What ka-run itself needs.
-const TOOLS: [&str; 15] = [
-    "sh", "awk", "cat", "dd", "env", "getcap", "grep", "head", "id", "ls", "od", "readlink", "sed", "sleep",
-    "tr",
-];
+/// What the script needs.
+const TOOLS: [&str; 2] = ["readlink", "sh"];
 
-/// A directory with the system's tools and these programs, and nothing else, to be a PATH.
+/// A directory with the script's tools and these programs, and nothing else, to be a PATH.
 fn path_with(scratch: &Scratch, programs: &[&str]) -> Result {
     for name in TOOLS.iter().chain(programs) {
         symlink(find_program(name).ok_or_else(|| format!("no {name}"))?, scratch.join(name))?;
@@ -932,15 +1032,12 @@ fn demo_without_a_program(shell: Shell) -> Result {
 }
 
 /// An installed tree, made by hand: `bin/ka-run` and the library somewhere else.
-fn tree(scratch: &Scratch, library_at: &str) -> Result<PathBuf> {
+fn tree(shell: Shell, scratch: &Scratch, library_at: &str) -> Result<PathBuf> {
     let place = scratch.join(library_at);
     fs::create_dir_all(scratch.join("bin"))?;
     fs::create_dir_all(place.parent().ok_or("no directory")?)?;
     fs::copy(library()?, place)?;
-    let ka_run = scratch.join("bin/ka-run");
-    fs::copy(script("ka-run"), &ka_run)?;
-    fs::set_permissions(&ka_run, Permissions::from_mode(0o755))?;
-    Ok(ka_run)
+    shell.put_ka_run(&scratch.join("bin"))
 }
 
 fn preloaded(program: Program) -> Result<String> {
@@ -953,7 +1050,7 @@ fn the_library_is_found(shell: Shell) -> Result {
         ["bin/libkashim.so", "lib/libkashim.so", "lib64/libkashim.so", "lib/x86_64-linux-gnu/libkashim.so"];
     each(&places, |place| {
         let scratch = Scratch::new()?;
-        let ka_run = tree(&scratch, place)?;
+        let ka_run = tree(shell, &scratch, place)?;
         let expected = scratch.join(place).to_string_lossy().into_owned();
         assert_eq!(preloaded(shell.run(&ka_run))?, expected);
         // By a relative path, by a link somewhere else, by name from where it is, and through the path.
@@ -961,18 +1058,24 @@ fn the_library_is_found(shell: Shell) -> Result {
         fs::create_dir_all(scratch.join("elsewhere/bin"))?;
         let link = scratch.join("elsewhere/bin/run");
         symlink("../../bin/ka-run", &link)?;
-        assert_eq!(preloaded(shell.run(&link))?, expected);
-        assert_eq!(preloaded(shell.run("ka-run").directory(scratch.join("bin")))?, expected);
+        let ka_run = scratch.join("elsewhere/bin/ka-run");
+        symlink("../../bin/ka", &ka_run)?;
         let path = format!("{}:/usr/bin:/bin", scratch.join("bin").display());
-        let by_name =
-            Program::new(shell.words[0]).args(&shell.words[1..]).args(["-c", "exec ka-run \"$@\"", "sh"]);
+        // What the link is called does not matter to the script.
+        let link = if shell.is_shell() { link } else { ka_run };
+        assert_eq!(preloaded(shell.run(&link))?, expected);
+        if shell.is_shell() {
+            assert_eq!(preloaded(shell.run("ka-run").directory(scratch.join("bin")))?, expected);
+        }
+        let words = if shell.is_shell() { shell.words } else { &["sh"] };
+        let by_name = Program::new(words[0]).args(&words[1..]).args(["-c", "exec ka-run \"$@\"", "sh"]);
         assert_eq!(preloaded(by_name.env("PATH", path))?, expected);
         Ok(())
     })?;
     // A path that LD_PRELOAD cannot hold.
     for name in ["a b", "a:b", "a\tb", "$ORIGIN"] {
         let scratch = Scratch::new()?;
-        let ka_run = tree(&scratch, &format!("{name}/lib/libkashim.so"))?;
+        let ka_run = tree(shell, &scratch, &format!("{name}/lib/libkashim.so"))?;
         fs::rename(scratch.join("bin"), scratch.join(name).join("bin"))?;
         let ka_run = scratch.join(name).join("bin").join(ka_run.file_name().ok_or("no name")?);
         ended(&shell.run(ka_run).arg("true").run()?, 125, "LD_PRELOAD cannot name such a file")?;
@@ -982,7 +1085,7 @@ fn the_library_is_found(shell: Shell) -> Result {
 
 fn never_in_the_current_directory(shell: Shell) -> Result {
     let scratch = Scratch::new()?;
-    let ka_run = tree(&scratch, "lib/libkashim.so")?;
+    let ka_run = tree(shell, &scratch, "lib/libkashim.so")?;
     fs::remove_dir_all(scratch.join("lib"))?;
     let here = Scratch::new()?;
     fs::copy(library()?, here.join("libkashim.so"))?;
@@ -994,57 +1097,82 @@ fn never_in_the_current_directory(shell: Shell) -> Result {
 fn a_checkout_is_built(shell: Shell) -> Result {
     let scratch = Scratch::new()?;
     let root = scratch.join("check out");
-    for directory in ["scripts", "src", "bin"] {
+    for directory in ["scripts", "src", "crates"] {
         fs::create_dir_all(root.join(directory))?;
     }
-    fs::write(root.join("Cargo.toml"), "")?;
-    fs::write(root.join("src/lib.rs"), "")?;
-    let ka_run = root.join("scripts/ka-run");
-    fs::copy(script("ka-run"), &ka_run)?;
+    for file in ["Cargo.toml", "Cargo.lock", "build.rs", "src/lib.rs"] {
+        fs::write(root.join(file), "")?;
+    }
+    fs::copy(script("ka-run"), root.join("scripts/ka-run"))?;
     // A cargo that says how it was called, and builds.
     let cargo = format!(
-        "#!/bin/sh\necho \"cargo in $PWD: $*\"\nmkdir -p target/release\ncp '{}' target/release/\n",
-        library()?.display()
+        "#!/bin/sh\necho \"cargo in $PWD: $*\"\nmkdir -p target/release\ncp '{}' '{}' target/release/\n",
+        library()?.display(),
+        kashim_tests::ka()?.display()
     );
     let bin = scratch.join("bin");
     fs::create_dir(&bin)?;
     scratch.write_program("bin/cargo", &cargo)?;
-    let path = format!("{}:/usr/bin:/bin", bin.display());
-    let run =
-        |path: &str| shell.run(&ka_run).args(["--check", "true"]).env("PATH", path).directory("/").run();
+    let with_cargo = format!("{}:/usr/bin:/bin", bin.display());
+    let run = |root: &Path, path: &str| {
+        let program = shell.run(root.join("scripts/ka-run")).args(["--check", "true"]);
+        program.env("PATH", path).directory("/").run()
+    };
     // Where there is none, it says so.
-    ended(&run("/usr/bin:/bin")?, 125, "there is no cargo here")?;
+    ended(&run(&root, "/usr/bin:/bin")?, 125, "there is no cargo here")?;
     // The blank is in the library's path then, so it is refused, but only after it was built.
-    let output = run(&path)?;
-    ended(&output, 125, "no library built yet; building it: cargo build --release")?;
-    let said = format!("cargo in {}: build --release --target-dir target", root.display());
-    contains(&output.stderr, &said)?;
+    let output = run(&root, &with_cargo)?;
+    ended(&output, 125, "not built yet, or older than their sources: building them with cargo")?;
+    for package in ["", " -p kashim-ka"] {
+        let said = format!("cargo in {}: build --release --target-dir target{package}\n", root.display());
+        contains(&output.stderr, &said)?;
+    }
     contains(&output.stderr, "LD_PRELOAD cannot name such a file")?;
     let better = scratch.join("checkout");
     fs::rename(&root, &better)?;
     fs::remove_dir_all(better.join("target"))?;
-    let ka_run = better.join("scripts/ka-run");
-    let run = || shell.run(&ka_run).args(["--check", "true"]).env("PATH", &path).directory("/").run();
-    let output = run()?;
-    ended(&output, 0, "building it")?;
+    let output = run(&better, &with_cargo)?;
+    ended(&output, 0, "building them")?;
     contains(&text(&output), &better.join("target/release/libkashim.so").to_string_lossy())?;
     // Once.
-    let output = run()?;
-    ended(&output, 0, "")?;
-    assert_eq!(output.stderr, "");
+    let again = |built: bool| -> Result {
+        let output = run(&better, &with_cargo)?;
+        ended(&output, 0, "")?;
+        if output.stderr.is_empty() != built { Ok(()) } else { Err(output.stderr.into()) }
+    };
+    again(false)?;
+    // And when a source is newer.
+    for file in ["src/lib.rs", "Cargo.lock"] {
+        let newer = fs::File::options().append(true).open(better.join(file))?;
+        newer.set_modified(SystemTime::now())?;
+        again(true)?;
+        again(false)?;
+    }
     // One that fails.
     fs::remove_dir_all(better.join("target"))?;
     scratch.write_program("bin/cargo", "#!/bin/sh\necho no such luck >&2\nexit 1\n")?;
-    ended(&run()?, 125, "cannot build the library")
+    ended(&run(&better, &with_cargo)?, 125, "cannot build kashim")
+}
+
+/// Without ka, what is there can be used all the same.
+fn a_library_alone(shell: Shell) -> Result {
+    let scratch = Scratch::new()?;
+    let ka_run = tree(shell, &scratch, "lib/libkashim.so")?;
+    fs::remove_file(scratch.join("bin/ka"))?;
+    let output = shell.run(&ka_run).arg("true").run()?;
+    ended(&output, 125, "there is no ka in ")?;
+    contains(
+        &output.stderr,
+        &format!("LD_PRELOAD={} KA_IDLE=60 COMMAND", scratch.join("lib/libkashim.so").display()),
+    )
 }
 
 fn a_library_that_does_not_load(shell: Shell) -> Result {
     let scratch = Scratch::new()?;
-    let ka_run = tree(&scratch, "lib/libkashim.so")?;
+    let ka_run = tree(shell, &scratch, "lib/libkashim.so")?;
     fs::write(scratch.join("lib/libkashim.so"), "this is no library")?;
     let output = shell.run(ka_run).arg("true").run()?;
-    ended(&output, 125, "the library does not load; the loader says: ")?;
-    contains(&output.stderr, "ld.so: object")
+    ended(&output, 125, "not a library: it is no ELF file")
 }
 
 fn env_for_a_shell(shell: Shell) -> Result {
@@ -1174,8 +1302,7 @@ fn env_for_pam() -> Result {
 fn help_and_version(shell: Shell) -> Result {
     let alone = Scratch::new()?;
     // Without a library, too.
-    let ka_run = alone.join("ka-run");
-    fs::copy(script("ka-run"), &ka_run)?;
+    let ka_run = shell.put_ka_run(alone.path())?;
     let help = text(&shell.run(&ka_run).arg("--help").run()?);
     for option in [
         "--idle",
@@ -1206,16 +1333,8 @@ fn shellcheck() -> Result {
         .args(["--shell=sh", "--severity=style"])
         .args(["ka-run", "kashim-profile.sh", "install"].map(script))
         .succeed()?;
+    // It only finds ka.
+    let lines = fs::read_to_string(script("ka-run"))?.lines().count();
+    assert!(lines <= 60, "{lines} lines");
     Ok(())
-}
-
-fn the_tables_are_the_librarys() -> Result {
-    let ka_run = fs::read_to_string(script("ka-run"))?;
-    for p in middleboxes::MIDDLEBOXES {
-        let row = format!("{} {} {} {} {} {}", p.name, p.timeout, p.idle, p.interval, p.count, p.what);
-        contains(&ka_run, &row)?;
-    }
-    let rows = ka_run.lines().filter(|line| line.split(' ').nth(1).is_some_and(|w| w.parse::<u32>().is_ok()));
-    assert_eq!(rows.filter(|row| row.split(' ').count() > 5).count(), middleboxes::MIDDLEBOXES.len());
-    contains(&ka_run, &format!("kr_skipped_always={}\n", skip::BUILT_IN))
 }

@@ -1,17 +1,17 @@
-//! Running the shell scripts under each shell, and a client of which the kernel can be asked.
+//! Running the shell scripts under each shell, `ka-run` also by its link, and a client of which the kernel can be asked.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use kashim_tests::servers::MariaDb;
 use kashim_tests::{
-    Keepalive, Need, PATIENCE, Preload, Program, Result, Running, Scratch, Trial, compile, library,
+    Keepalive, Need, PATIENCE, Preload, Program, Result, Running, Scratch, Trial, compile, ka, library,
     read_line, trial, workspace,
 };
 
@@ -20,7 +20,7 @@ use kashim_tests::{
 pub struct Shell {
     /// For the names of tests.
     pub name: &'static str,
-    /// The program and its first arguments.
+    /// The program and its first arguments; none, where what is run is no script.
     pub words: &'static [&'static str],
 }
 
@@ -31,15 +31,40 @@ pub const SHELLS: [Shell; 3] = [
     Shell { name: "busybox", words: &["busybox", "sh"] },
 ];
 
+/// No shell: `ka-run` is the link to `ka`, as it is installed.
+pub const LINK: Shell = Shell { name: "link", words: &[] };
+
 impl Shell {
-    /// Runs a script.
+    /// Runs a script, or what stands in its place.
     pub fn run(self, script: impl AsRef<Path>) -> Program {
-        Program::new(self.words[0]).args(&self.words[1..]).arg(script.as_ref())
+        match self.words.split_first() {
+            Some((shell, words)) => Program::new(shell).args(words).arg(script.as_ref()),
+            None => Program::new(script.as_ref()),
+        }
     }
 
-    /// Runs ka-run, which finds the library under test beside itself.
+    /// Whether this is a shell.
+    pub fn is_shell(self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Runs ka-run, which finds ka and the library under test beside itself.
     pub fn ka_run(self) -> Result<Program> {
-        Ok(self.run(ka_run()?))
+        let link = ka_run()?;
+        Ok(if self.is_shell() { self.run(link.with_file_name("ka-run-script")) } else { self.run(link) })
+    }
+
+    /// Puts ka, and ka-run as this has it, into a directory.
+    pub fn put_ka_run(self, directory: &Path) -> Result<PathBuf> {
+        Program::new("cp").arg(ka()?).arg(directory.join("ka")).succeed()?;
+        let place = directory.join("ka-run");
+        if self.is_shell() {
+            fs::copy(script("ka-run"), &place)?;
+            fs::set_permissions(&place, Permissions::from_mode(0o755))?;
+        } else {
+            symlink("ka", &place)?;
+        }
+        Ok(place)
     }
 }
 
@@ -48,24 +73,43 @@ pub type Test = (&'static str, &'static [Need], fn(Shell) -> Result);
 
 /// The trials for these tests.
 pub fn under_each_shell(tests: &[Test]) -> Vec<Trial> {
+    under_each(&SHELLS, tests)
+}
+
+/// The trials for these tests of ka-run.
+pub fn by_each_name(tests: &[Test]) -> Vec<Trial> {
+    let [dash, bash, busybox] = SHELLS;
+    under_each(&[LINK, dash, bash, busybox], tests)
+}
+
+/// The trials for these tests.
+pub fn under_each(shells: &[Shell], tests: &[Test]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &(name, needs, test) in tests {
-        for shell in SHELLS {
-            let needs = [&[Need::Program(shell.words[0]), Need::Program("cc")], needs].concat();
+        for &shell in shells {
+            let shells_need = shell.words.first().map(|&word| Need::Program(word));
+            let needs: Vec<_> =
+                shells_need.into_iter().chain([Need::Program("cc")]).chain(needs.iter().copied()).collect();
             trials.push(trial(format!("{name}::{}", shell.name), &needs, move || test(shell)));
         }
     }
     trials
 }
 
-/// A copy of ka-run beside the library under test.
+/// ka-run as the link to ka, beside the library under test, and beside it the script as `ka-run-script`.
 pub fn ka_run() -> Result<&'static Path> {
-    static COPY: OnceLock<Result<PathBuf>> = OnceLock::new();
-    COPY.get_or_init(|| {
-        let copy = library()?.with_file_name("ka-run");
+    static LINK: OnceLock<Result<PathBuf>> = OnceLock::new();
+    LINK.get_or_init(|| {
+        let link = library()?.with_file_name("ka-run");
+        let beside = link.with_file_name("ka");
+        if ka()? != beside {
+            return Err(format!("ka is not beside {}", link.display()).into());
+        }
+        symlink("ka", &link)?;
+        let copy = link.with_file_name("ka-run-script");
         fs::copy(script("ka-run"), &copy)?;
         fs::set_permissions(&copy, Permissions::from_mode(0o755))?;
-        Ok(copy)
+        Ok(link)
     })
     .as_deref()
     .map_err(Clone::clone)

@@ -12,8 +12,8 @@ use crate::commands::env::form::Form;
 #[command(
     args_override_self = true,
     after_help = AFTER,
-    override_usage = "ka-run [OPTION]... [--] COMMAND [ARGUMENT]...\n       ka-run --check [OPTION]... [COMMAND]\n       \
-                      ka-run --env[=FORM] | --list | --demo [OPTION]...",
+    override_usage = "ka run [OPTION]... [--] COMMAND [ARGUMENT]...\n       ka run --check [OPTION]... [COMMAND]\n       \
+                      ka run --env[=FORM] | --list | --demo [OPTION]...",
     group = ArgGroup::new("what").multiple(false)
 )]
 pub struct RunArgs {
@@ -65,7 +65,7 @@ pub struct KaRun {
 pub const ABOUT: &str = "Run a command with TCP keepalive on every connection that it makes or accepts";
 
 const AFTER: &str = "\
-An option beats --for, which beats the environment (KA_IDLE, KA_INTERVAL, KA_COUNT, KA_USER_TIMEOUT, KA_FORCE, KA_LOG). \
+ka-run is the same as ka run. An option beats --for, which beats the environment (KA_IDLE, KA_INTERVAL, KA_COUNT, KA_USER_TIMEOUT, KA_FORCE, KA_LOG). \
 Of the rules the first that matches counts; those given by --rule come before those in KA_RULES. KA_SKIP=name:name \
 leaves programs alone, KA_DISABLE=1 switches everything off.
 
