@@ -18,7 +18,8 @@ fn main() -> ExitCode {
     ])
 }
 
-const SUBCOMMANDS: [&str; 5] = ["status", "set", "probe", "check", "explain"];
+const SUBCOMMANDS: [&str; 9] =
+    ["run", "status", "set", "probe", "check", "env", "presets", "demo", "explain"];
 
 /// The pages of `ka` in a directory.
 fn pages(directory: &Path) -> Result<BTreeMap<String, String>> {
@@ -26,7 +27,7 @@ fn pages(directory: &Path) -> Result<BTreeMap<String, String>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == "ka.1" || name.starts_with("ka-") && name != "ka-run.1" {
+        if name == "ka.1" || name.starts_with("ka-") {
             pages.insert(name, fs::read_to_string(entry.path())?);
         }
     }

@@ -29,14 +29,14 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(about = run::args::ABOUT)]
+    Run(Box<run::args::RunArgs>),
     /// Show connections, their keepalive, and whether they outlive a middlebox
     Status(status::args::StatusArgs),
     /// Change the keepalive of a running program's connections
     Set(set::args::SetArgs),
     /// Measure after how much silence a path forgets a connection
     Probe(probe::args::ProbeArgs),
-    #[command(about = run::args::ABOUT)]
-    Run(Box<run::args::RunArgs>),
     /// Say whether and how a command would be served by the library
     Check(check::args::CheckArgs),
     /// Print the settings for a shell profile, a crontab, systemd or /etc/environment
@@ -55,10 +55,10 @@ pub enum Command {
 /// Does what a subcommand is for.
 pub fn dispatch(command: Command) -> Result<Exit, Error> {
     match command {
+        Command::Run(args) => run::run(*args),
         Command::Status(args) => status::run(args),
         Command::Set(args) => set::run(args),
         Command::Probe(args) => probe::run(args),
-        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::run(args),
         Command::Env(args) => env::run(args),
         Command::Presets(args) => presets::run(args),

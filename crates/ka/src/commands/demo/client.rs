@@ -106,7 +106,7 @@ fn in_words(entry: &Entry) -> String {
     if *kind == Timer::KEEPALIVE {
         let (seconds, rest) = (hundredths / 100, hundredths % 100);
         out.push_str(&format!(
-            "   02 is the keepalive timer; it fires in {seconds}.{rest:02} s ({hundredths:#x} hundredths of a second).\n"
+            "   02 is the keepalive timer; it fires in {seconds}.{rest:02} s (0x{hundredths:08X} hundredths of a second).\n"
         ));
     } else {
         out.push_str(
