@@ -86,7 +86,7 @@ pub struct Examined {
 impl Examined {
     /// The chain in one line, if there is a script.
     pub fn script(&self) -> Option<String> {
-        let shown: Vec<_> = self.chain.iter().map(|path| shown(path)).collect();
+        let shown: Vec<_> = self.chain.iter().map(shown).collect();
         (shown.len() > 1).then(|| shown.join(" -> "))
     }
 }

@@ -105,10 +105,11 @@ fn started_by_env(argument: &[u8]) -> Option<Option<&[u8]>> {
         match word {
             b"-i" | b"-" | b"--ignore-environment" => return None,
             _ if word.windows(10).any(|part| part == b"LD_PRELOAD") => return None,
-            b"-u" | b"-C" => match words.next() {
-                Some(b"LD_PRELOAD") => return None,
-                _ => {}
-            },
+            b"-u" | b"-C" => {
+                if words.next() == Some(b"LD_PRELOAD") {
+                    return None;
+                }
+            }
             [b'-', ..] => {}
             _ if word.contains(&b'=') => {}
             _ => return Some(Some(word)),

@@ -31,7 +31,7 @@ pub fn complaint(error: &clap::Error) -> Error {
         }
         ErrorKind::InvalidValue => format!(
             "{}=\"{}\": no such form; accepted: {}",
-            option.trim_end_matches(|c| c == '=' || c == '[').split('[').next().unwrap_or_default(),
+            option.split('[').next().unwrap_or_default(),
             escaped(value.as_bytes()),
             context(ContextKind::ValidValue)
         ),
