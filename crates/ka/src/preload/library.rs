@@ -24,13 +24,13 @@ pub struct Library {
     pub architecture: Architecture,
 }
 
-/// Finds it: next to this program, in the library directories of the prefix that this program is installed in, or in the
-/// checkout that it was built in. Never in the current directory.
+/// Finds it: next to this program, in the library directories of the prefix that this program is installed in, or where
+/// cargo has built both. Never in the current directory.
 pub fn find() -> Result<Library, Error> {
     let ours = this_program();
     let here = ours.parent().unwrap_or(Path::new("/"));
     let prefix = here.parent().unwrap_or(Path::new("/"));
-    let Some(path) = places(here, prefix).into_iter().find(|place| place.is_file()) else {
+    let Some(path) = places(here, prefix).find(|place| place.is_file()) else {
         return Err(Error::new(format!(
             "the library is missing: no {NAME} in {} or {}\ninstall kashim again, with scripts/install from its sources",
             shown(here),
@@ -62,22 +62,21 @@ fn this_program() -> PathBuf {
         .unwrap_or_default()
 }
 
-fn places(here: &Path, prefix: &Path) -> Vec<PathBuf> {
-    let mut places = vec![here.join(NAME), prefix.join("lib").join(NAME), prefix.join("lib64").join(NAME)];
-    let mut multiarch: Vec<_> = fs::read_dir(prefix.join("lib"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().contains("-linux-"))
-        .map(|directory| directory.join(NAME))
-        .collect();
-    multiarch.sort();
-    places.append(&mut multiarch);
-    let is_checkout =
-        |above: &&Path| above.join("Cargo.toml").is_file() && above.join("src/lib.rs").is_file();
-    if let Some(checkout) = here.ancestors().find(is_checkout) {
-        places.push(checkout.join("target/release").join(NAME));
-    }
-    places
+/// Looked at one by one, since nearly always the first or the second is it.
+fn places(here: &Path, prefix: &Path) -> impl Iterator<Item = PathBuf> {
+    let directories = [here.to_owned(), prefix.join("lib"), prefix.join("lib64")].into_iter();
+    let lib = prefix.join("lib");
+    let multiarch = std::iter::once_with(move || {
+        let entries = fs::read_dir(&lib).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().contains("-linux-"))
+            .map(|entry| entry.path())
+            .collect();
+        found.sort();
+        found
+    });
+    // Built by cargo, also for debugging: `cargo build` puts the library into target/debug only if that is asked for.
+    let target = here.ancestors().find(|above| above.file_name().is_some_and(|name| name == "target"));
+    let built = target.map(|target| target.join("release"));
+    directories.chain(multiarch.flatten()).chain(built).map(|directory| directory.join(NAME))
 }

@@ -182,11 +182,12 @@ fn look_at_file(
         ));
     };
     let shown_loader = shown(&loader);
-    let opened = File::open(&loader);
-    if opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+    if !loader.exists() {
         return Err(Error::not_found(format!("{}: its loader is missing: {shown_loader}", shown(path))));
     }
-    let of_loader = opened.ok().and_then(|file| elf::architecture(&file));
+    // Not a pipe, which would keep us waiting.
+    let opened = if loader.is_file() { File::open(&loader).ok() } else { None };
+    let of_loader = opened.and_then(|file| elf::architecture(&file));
     examined.loader = Some(loader);
     if of_loader != Some(library.architecture) {
         return Ok(Some(Reach::Unknown(format!("its loader {shown_loader} is none that Linux has"))));

@@ -31,6 +31,10 @@ pub fn preload(inherited: &OsStr, linked: &[OsString], library: &Path) -> OsStri
 /// The sanitizer runtimes among the libraries that a program needs, so that the loader finds each also for the programs
 /// that this one starts: by path, if it is one of the program's own directories that has it.
 pub fn sanitizers(needed: &[Vec<u8>], directories: &Directories, program: &Path) -> Vec<OsString> {
+    let runtimes: Vec<_> = needed.iter().filter(|name| is_sanitizer(name)).collect();
+    if runtimes.is_empty() {
+        return Vec::new();
+    }
     let paths = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let origin = program.canonicalize().unwrap_or_default();
     let origin = origin.parent().unwrap_or(Path::new("/"));
@@ -45,7 +49,7 @@ pub fn sanitizers(needed: &[Vec<u8>], directories: &Directories, program: &Path)
         let found = searched.iter().map(|directory| directory.join(name)).find(|path| path.is_file());
         found.map_or_else(|| name.to_owned(), PathBuf::into_os_string)
     };
-    needed.iter().filter(|name| is_sanitizer(name)).map(place).collect()
+    runtimes.into_iter().map(place).collect()
 }
 
 /// A directory with `$ORIGIN`, the only word of those that ld.so(8) knows which is used for such a purpose.
