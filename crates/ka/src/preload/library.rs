@@ -75,7 +75,7 @@ fn places(here: &Path, prefix: &Path) -> impl Iterator<Item = PathBuf> {
         found.sort();
         found
     });
-    // Built by cargo, also for debugging: `cargo build` puts the library into target/debug only if that is asked for.
+    // A `ka` that was built for debugging takes the library beside it, or else the release's.
     let target = here.ancestors().find(|above| above.file_name().is_some_and(|name| name == "target"));
     let built = target.map(|target| target.join("release"));
     directories.chain(multiarch.flatten()).chain(built).map(|directory| directory.join(NAME))
