@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use kashim_policy::middleboxes::{MIDDLEBOXES, Verdict, verdict};
+use kashim_policy::middleboxes::Verdict::{No, Risky, Yes};
+use kashim_policy::middleboxes::{ABOUT_STRICT, MIDDLEBOXES, STRICT, Verdict, by_name, verdict};
 
 #[test]
 fn each_preset_keeps_its_promise() {
@@ -27,8 +28,26 @@ fn no_name_twice() {
 }
 
 #[test]
+fn names_are_found() {
+    for preset in MIDDLEBOXES {
+        assert_eq!(by_name(preset.name.as_bytes()), Some(&preset));
+    }
+    for name in ["", "AZURE", "azur", "azure ", "azure 240"] {
+        assert_eq!(by_name(name.as_bytes()), None);
+    }
+}
+
+/// What is said of it is so.
+#[test]
+fn about_strict() {
+    let strict = by_name(STRICT.as_bytes()).unwrap();
+    let end = strict.idle + strict.interval * strict.count;
+    assert!(ABOUT_STRICT.starts_with(STRICT) && ABOUT_STRICT.contains(&format!("after {end} s ")));
+}
+
+#[test]
 fn verdicts() {
-    use Verdict::*;
+    assert_eq!([Yes, Risky, No].map(Verdict::word), ["yes", "risky", "no"]);
     for (idle, interval, timeout, want) in [
         (60, 15, 240, Yes),
         (60, 15, 91, Yes),

@@ -25,7 +25,10 @@ fn read(entries: &[Vec<u8>]) -> (Box<Settings>, Vec<String>) {
     let mut complaints = Vec::new();
     let environment = Environment::from_entries(entries.iter().map(Vec::as_slice));
     settings.read(&environment, &mut |complaint: &SettingError| {
-        complaints.push(text(|line| complaint.write(line)));
+        let (whole, fault) = (text(|line| complaint.write(line)), text(|line| complaint.fault(line)));
+        let instead = text(|line| complaint.instead(line));
+        assert_eq!(whole, format!("kashim: error: {fault}; {instead}"));
+        complaints.push(whole);
     });
     (settings, complaints)
 }

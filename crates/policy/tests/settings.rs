@@ -331,6 +331,11 @@ fn programs_that_are_skipped() {
             "{executed:?} {list:?}"
         );
     }
+    let by = |executed: &str, list: &str| skip::skipped(executed.as_bytes(), Some(list.as_bytes()));
+    assert_eq!(by("/usr/sbin/chronyd", "chronyd"), Some(skip::Skipped::BuiltIn));
+    assert_eq!(by("/usr/bin/ssh", "ssh"), Some(skip::Skipped::Named));
+    assert_eq!(by("/usr/bin/ssh", "scp"), None);
+    assert_ne!(skip::Skipped::BuiltIn.text(), skip::Skipped::Named.text());
     assert_eq!(skip::base_name(b"/usr/bin/ssh"), b"ssh");
     assert_eq!(skip::base_name(b"ssh"), b"ssh");
     assert_eq!(skip::base_name(b"/"), b"");

@@ -1,5 +1,9 @@
 //! When the kernel gives up.
 
+use std::num::NonZeroU16;
+
+use kashim_policy::keepalive::{Defaults, Interval, UserTimeout, Values};
+use kashim_policy::middleboxes::Verdict;
 use kashim_policy::timing::{Survives, Timing};
 
 fn timing(idle: u32, interval: u32, count: u32, user_timeout: Option<u32>) -> Timing {
@@ -32,4 +36,28 @@ fn outages() {
     assert_eq!(two_minutes(timing(300, 1, 1, None)), Survives::Sometimes);
     assert_eq!(two_minutes(timing(60, 15, 9, Some(60))), Survives::Never);
     assert_eq!(two_minutes(timing(60, 15, 1, Some(600))), Survives::Always);
+}
+
+/// What is left to the kernel is the kernel's, and a user timeout is in seconds.
+#[test]
+fn of_values() {
+    let kernel = Defaults::LINUX;
+    assert_eq!(Timing::new(&Values::DEFAULT, &kernel), timing(60, 15, 9, None));
+    let system =
+        Values { idle: None, interval: Interval::System, count: None, user_timeout: UserTimeout::Seconds(7) };
+    assert_eq!(Timing::new(&system, &kernel), timing(7200, 75, 9, Some(7)));
+    let auto = Values { count: NonZeroU16::new(3), user_timeout: UserTimeout::Auto, ..Values::DEFAULT };
+    assert_eq!(Timing::new(&auto, &kernel), timing(60, 15, 3, Some(105)));
+}
+
+#[test]
+fn periods_and_verdicts() {
+    assert_eq!(timing(60, 15, 9, None).period(), 60);
+    assert_eq!(timing(2, 75, 9, None).period(), 75);
+    assert_eq!(timing(60, 15, 9, None).outlives(240), Verdict::Yes);
+    assert_eq!(timing(60, 15, 9, None).outlives(60), Verdict::No);
+    // Nothing that cannot be set makes it fall over.
+    let extreme = timing(u32::MAX, 0, 0, Some(0));
+    assert_eq!((extreme.probes(), extreme.dead_after()), (1, u32::MAX));
+    assert_eq!(timing(0, 0, 0, None).survives(1), Survives::Never);
 }

@@ -1,7 +1,7 @@
 //! `ka generate`: manual pages and completions, made of the definition of the command line. For whoever packages it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, Subcommand, ValueEnum};
@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::output::escape::escaped;
+use crate::output::print::print;
 
 /// What the pages show as their date. It is not today's, so that the same sources give the same pages.
 const DATE: &str = "2026-11-21";
@@ -60,9 +61,7 @@ pub fn run(args: GenerateArgs, command: Command) -> Result<Exit, Error> {
             };
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut { command }, "ka", &mut script);
-            io::stdout()
-                .write_all(&script)
-                .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+            print(&script)?;
         }
     }
     Ok(Exit::Yes)

@@ -3,5 +3,6 @@
 pub mod columns;
 pub mod escape;
 pub mod line;
+pub mod print;
 pub mod say;
 pub mod terminal;

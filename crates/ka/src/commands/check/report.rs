@@ -1,9 +1,8 @@
 //! What is said, and how it ends.
 
-use std::io::{self, Write};
-
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::output::print::print;
 
 /// Lines, and what they amount to.
 #[derive(Debug, Default)]
@@ -54,9 +53,7 @@ impl Report {
 
     /// Prints it.
     pub fn write(self) -> Result<Exit, Error> {
-        io::stdout()
-            .write_all(self.text.as_bytes())
-            .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+        print(&self.text)?;
         Ok(match self {
             Self { wrong: true, .. } => Exit::No,
             Self { unsure: true, .. } => Exit::CannotTell,

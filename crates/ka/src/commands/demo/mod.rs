@@ -6,7 +6,6 @@ mod proc_net_tcp;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kashim_policy::describe;
@@ -20,6 +19,7 @@ use crate::cli::exit::Exit;
 use crate::cli::settings::{Given, SettingArgs};
 use crate::commands::run::refuse_bad;
 use crate::output::line::line;
+use crate::output::print::print;
 use crate::preload::library::Library;
 use crate::preload::{self, Reach, command, library, shown, value};
 use crate::tcp::defaults;
@@ -42,26 +42,18 @@ pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let (settings, ..) = given.settings();
     let (client, path) = find_client(&library)?;
     let name = client.name;
-    say(&format!(
+    print(format!(
         "{name} ({}) opens a connection on loopback, twice, the same way.\n\
          Each time this is what the kernel says about that connection, in /proc/net/tcp.\n\n\
          1. without kashim: {name}\n\n",
         shown(&path)
     ))?;
-    say(&client.connect(&path, &[])?)?;
+    print(client.connect(&path, &[])?)?;
     let in_force = line(|line| describe::values(line, &settings.plain));
-    say(&format!("\n2. with it: ka-run {name}    ({in_force})\n\n"))?;
-    say(&client.connect(&path, &variables(&given, &library))?)?;
-    say(&epilogue(&settings))?;
+    print(format!("\n2. with it: ka-run {name}    ({in_force})\n\n"))?;
+    print(client.connect(&path, &variables(&given, &library))?)?;
+    print(epilogue(&settings))?;
     Ok(Exit::Yes)
-}
-
-fn say(text: &str) -> Result<(), Error> {
-    let mut stdout = io::stdout();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
 }
 
 /// The first that is there and that the library reaches.

@@ -3,7 +3,6 @@
 pub mod args;
 pub mod form;
 
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use kashim_policy::environment::Variable;
@@ -12,17 +11,18 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::SettingArgs;
 use crate::commands::run::refuse_bad;
+use crate::output::print::print;
 use crate::preload::library;
 use args::EnvArgs;
 use form::Form;
 
 /// Runs it.
 pub fn run(args: EnvArgs) -> Result<Exit, Error> {
-    print(args.settings, args.form)
+    show(args.settings, args.form)
 }
 
 /// Prints the settings in this form.
-pub fn print(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
+pub fn show(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     let library = library::find()?.path;
     if given.disabled().is_none() {
@@ -36,8 +36,6 @@ pub fn print(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
         }
     }
     form.write_preload(&mut text, library.as_os_str().as_bytes())?;
-    io::stdout()
-        .write_all(&text)
-        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+    print(&text)?;
     Ok(Exit::Yes)
 }

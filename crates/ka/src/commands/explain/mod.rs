@@ -4,8 +4,6 @@ pub mod args;
 mod traffic;
 pub mod words;
 
-use std::io::{self, Write};
-
 use kashim_policy::environment::Variable;
 use kashim_policy::keepalive::Values;
 use kashim_policy::rules::Action;
@@ -16,6 +14,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::values;
 use crate::output::escape::escaped;
+use crate::output::print::print;
 use crate::tcp::defaults;
 
 /// The parts of IDLE/INTERVAL/COUNT/USER-TIMEOUT.
@@ -32,9 +31,7 @@ pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
         Some(values) => (words::explain(&read(&values)?, &defaults::read()), Exit::Yes),
         None => environment(&Environment::ours()?),
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+    print(&text)?;
     Ok(exit)
 }
 

@@ -3,7 +3,6 @@
 pub mod args;
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use kashim_policy::middleboxes::{ABOUT_STRICT, MIDDLEBOXES};
 use kashim_policy::timing::Timing;
@@ -12,23 +11,22 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::SettingArgs;
 use crate::commands::run::refuse_bad;
+use crate::output::print::print;
 use crate::tcp::defaults;
 use args::PresetsArgs;
 
 /// Runs it.
 pub fn run(args: PresetsArgs) -> Result<Exit, Error> {
-    print(args.settings)
+    show(args.settings)
 }
 
 /// Prints the list, with a column for these settings.
-pub fn print(settings: SettingArgs) -> Result<Exit, Error> {
+pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     refuse_bad(&given, "nothing was printed")?;
     let (settings, ..) = given.settings();
     let yours = Timing::new(&settings.plain, &defaults::read());
-    io::stdout()
-        .write_all(table(&yours).as_bytes())
-        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?;
+    print(table(&yours))?;
     Ok(Exit::Yes)
 }
 

@@ -23,6 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::host_port::HostPort;
 use crate::cli::values;
 use crate::output::escape::escaped;
+use crate::output::print::print;
 
 use connection::{CONNECTS_WITHIN, Failure, Observation};
 use finding::{End, Finding};
@@ -65,7 +66,7 @@ pub fn run(args: args::ProbeArgs) -> Result<Exit, Error> {
     let stop = Stop::listen().map_err(|error| Error::new(format!("cannot listen for signals: {error}")))?;
     let exit = probe.measure(&target.host, &addresses, &stop)?;
     if let Some(document) = &probe.document {
-        say(&format!("{document:#}\n"))?;
+        print(format!("{document:#}\n"))?;
     }
     stop.obey();
     Ok(exit)
@@ -138,7 +139,7 @@ impl Probe {
             // What ends them all at the same time is told once.
             Event::Seen(seen)
                 if last.replace(seen.outcome) == Some(seen.outcome) && seen.outcome.is_unasked() => {}
-            Event::Seen(seen) => written = progress.aside(|| say(&report::observation(seen))),
+            Event::Seen(seen) => written = progress.aside(|| print(report::observation(seen))),
         });
         drop(progress);
         written?;
@@ -156,7 +157,7 @@ impl Probe {
 
     /// Writes these words, unless it is a document that is wanted.
     fn words(&self, words: impl FnOnce() -> String) -> Result<(), Error> {
-        if self.document.is_some() { Ok(()) } else { say(&words()) }
+        if self.document.is_some() { Ok(()) } else { print(words()) }
     }
 }
 
@@ -196,11 +197,4 @@ fn answers_everywhere(address: SocketAddr, took: Duration, stop: &Stop) -> bool 
     let nobodys = SocketAddr::new(address.ip(), NOBODYS_PORT);
     address.port() != NOBODYS_PORT
         && pass::reach(nobodys, 2 * took + Duration::from_millis(500), stop).is_ok()
-}
-
-fn say(text: &str) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
 }

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::Given;
-use crate::commands::{check, demo, env as print_env, presets};
+use crate::commands::{check, demo, env as env_of, presets};
 use crate::output::escape::escaped;
 use crate::output::say::say;
 use crate::preload::{self, Examined, Reach, command, library, shown, value};
@@ -32,8 +32,8 @@ pub fn run(args: RunArgs) -> Result<Exit, Error> {
         return Err(Error::new(format!("{option} takes no command; see ka-run --help")));
     }
     match args.env {
-        Some(form) => print_env::print(args.settings, form),
-        None if args.list => presets::print(args.settings),
+        Some(form) => env_of::show(args.settings, form),
+        None if args.list => presets::show(args.settings),
         None if args.demo => demo::show(args.settings),
         None => become_command(&args.settings.over_environment()?, &args.command),
     }
