@@ -1,14 +1,13 @@
 //! Whether the log can be written. The library drops in silence what it cannot write.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kashim_policy::environment::{Environment, Variable};
 use kashim_policy::settings::{Log, log};
 use rustix::fs::{Access, access};
-
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 use crate::output::escape::escaped;
 
@@ -21,7 +20,6 @@ pub fn fault(environment: &Environment) -> Option<String> {
 }
 
 fn of_file(path: &Path) -> Option<&'static str> {
-    // As the name ends in a slash where it is a directory, this is the one above it all the same.
     let directory = path.parent().unwrap_or(path);
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => Some("a symbolic link, which the log does not follow"),
