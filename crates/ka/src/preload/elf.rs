@@ -95,10 +95,15 @@ fn linked(file: &File, segments: &[ProgramHeader], context: Ctx) -> Option<(Vec<
     // The segment is all that was read, so it begins there.
     (dynamic.p_offset, dynamic.p_filesz) = (0, bytes.len() as u64);
     let dynamic = Dynamic::parse(&bytes, &segments, context).ok()??;
-    let names = table(file, dynamic.info.strtab as u64, dynamic.info.strsz as u64)?;
+    // String by string: the table of a large C++ program has megabytes.
+    let string = |at: u64| {
+        let left = (dynamic.info.strsz as u64).checked_sub(at)?;
+        let bytes = table(file, (dynamic.info.strtab as u64).checked_add(at)?, left.min(4096))?;
+        c_string(&bytes, 0).map(<[u8]>::to_vec)
+    };
     let all = |tag| {
         let of_tag = dynamic.dyns.iter().filter(move |entry| entry.d_tag == tag);
-        of_tag.filter_map(|entry| c_string(&names, usize::try_from(entry.d_val).ok()?)).map(<[u8]>::to_vec)
+        of_tag.filter_map(|entry| string(entry.d_val))
     };
     let behind = all(DT_RUNPATH).next();
     let before = if behind.is_some() { None } else { all(DT_RPATH).next() };

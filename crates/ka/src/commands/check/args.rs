@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::cli::settings::SettingArgs;
 
@@ -16,7 +16,12 @@ pub struct CheckArgs {
     #[arg(long, value_name = "HOST:PORT", help_heading = "What to check")]
     pub to: Vec<String>,
     /// The command, and its arguments, which do not matter; it is not run
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = "What to check")]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments,
+        help_heading = "What to check"
+    )]
     pub command: Vec<OsString>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgGroup, Args, Parser};
+use clap::{ArgGroup, Args, Parser, ValueHint};
 
 use crate::cli::settings::SettingArgs;
 use crate::commands::env::form::Form;
@@ -44,7 +44,12 @@ pub struct RunArgs {
     #[arg(long, group = "what", help_heading = "What to do")]
     pub demo: bool,
     /// The command, and all that belongs to it
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = "What to do")]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments,
+        help_heading = "What to do"
+    )]
     pub command: Vec<OsString>,
 }
 
