@@ -23,6 +23,7 @@
 //! `expect` first proves that the library is in the process that owns the socket (or is not, without it).
 
 mod compile;
+mod installed;
 mod ka;
 pub mod lab;
 mod library;
@@ -38,6 +39,7 @@ mod trials;
 mod wait;
 
 pub use compile::compile;
+pub use installed::built_tree;
 pub use ka::ka;
 pub use library::{library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
