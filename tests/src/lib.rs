@@ -46,7 +46,7 @@ pub use libtest_mimic::{Failed, Trial};
 pub use net::{Listener, free_port, read_line, read_request};
 pub use processes::{descendants, maps_library};
 pub use program::{Output, Preload, Program, Running};
-pub use roots::{DEBIAN_11, DEBIAN_12, Release, source};
+pub use roots::{DEBIAN_11, DEBIAN_12, DEBIAN_13, Release, source};
 pub use scratch::{Scratch, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
 pub use steps::{Steps, both, both_with, each, fixture};
