@@ -23,6 +23,7 @@
 //! `expect` first proves that the library is in the process that owns the socket (or is not, without it).
 
 mod compile;
+mod installed;
 mod ka;
 pub mod lab;
 mod library;
@@ -38,13 +39,14 @@ mod trials;
 mod wait;
 
 pub use compile::compile;
+pub use installed::built_tree;
 pub use ka::ka;
 pub use library::{library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
 pub use net::{Listener, free_port, read_line, read_request};
 pub use processes::{descendants, maps_library};
 pub use program::{Output, Preload, Program, Running};
-pub use roots::{DEBIAN_11, DEBIAN_12, Release, source};
+pub use roots::{DEBIAN_11, DEBIAN_12, DEBIAN_13, Release, source};
 pub use scratch::{Scratch, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
 pub use steps::{Steps, both, both_with, each, fixture};

@@ -26,6 +26,9 @@ pub static DEBIAN_11: Release =
 /// Debian 12, glibc 2.36, with clients.
 pub static DEBIAN_12: Release = Release::new("bookworm", "curl,python3-minimal,mariadb-client");
 
+/// Debian 13, glibc 2.41, with an interpreter.
+pub static DEBIAN_13: Release = Release::new("trixie", "python3-minimal");
+
 impl Release {
     const fn new(suite: &'static str, packages: &'static str) -> Self {
         Self { suite, packages, root: OnceLock::new() }

@@ -1,7 +1,7 @@
 //! Scratch directories, and the programs that the tests bring along.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,6 +53,21 @@ impl Scratch {
         let path = self.join(name);
         Program::new("cp").arg(from).arg(&path).succeed()?;
         Ok(path)
+    }
+
+    /// One with a link to every program of the system but this one: for use as the whole path.
+    pub fn programs_but(name: &str) -> Result<Self> {
+        let scratch = Self::new()?;
+        for directory in ["/usr/bin", "/bin", "/usr/sbin", "/sbin"] {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                let link = scratch.join(entry.file_name());
+                if entry.file_name() != name && !link.is_symlink() {
+                    symlink(entry.path(), link)?;
+                }
+            }
+        }
+        Ok(scratch)
     }
 
     /// Makes the directory itself belong to the user, if we are root.

@@ -3,18 +3,20 @@
 mod shells;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use kashim_tests::{
-    Keepalive, Need, Output, Preload, Program, Result, Running, Scratch, each, library, run, sockets_of,
-    trial, workspace,
+    Failed, Keepalive, Need, Output, Preload, Program, Result, Running, Scratch, built_tree, each, library,
+    run, sockets_of, trial, workspace,
 };
 
-use shells::{MYSQLDUMP, SHELLS, Shell, Test, defaults, under_each_shell, while_mysqldump_waits};
+use shells::{LOADED, MYSQLDUMP, SHELLS, Shell, Test, defaults, under_each_shell, while_mysqldump_waits};
 
 fn main() -> ExitCode {
     use Need::{Program as Prog, Root};
@@ -24,8 +26,11 @@ fn main() -> ExitCode {
         ("another_directory", &[], another_directory),
         ("it_works_where_it_was_put", &[Prog("python3")], it_works_where_it_was_put),
         ("a_prefix_that_the_loader_does_not_search", &[], a_prefix_that_the_loader_does_not_search),
-        ("manual_pages", &[], manual_pages),
-        ("the_companion_program", &[], the_companion_program),
+        ("from_a_release", &[], from_a_release),
+        ("another_place_for_the_library", &[Prog("python3")], another_place_for_the_library),
+        ("killed_in_between", &[], killed_in_between),
+        ("with_a_mask", &[], with_a_mask),
+        ("under_the_library", &[], under_the_library),
         ("bad_options", &[], bad_options),
         ("it_builds", &[], it_builds),
         ("without_permission", &[Root], without_permission),
@@ -36,24 +41,18 @@ fn main() -> ExitCode {
     run(trials)
 }
 
-/// A checkout with the scripts as they are and the library under test as if it had been built there.
+/// A checkout in which all was built, and nothing has changed since.
 fn checkout() -> Result<&'static Path> {
     static CHECKOUT: OnceLock<Result<Scratch>> = OnceLock::new();
     let checkout = CHECKOUT.get_or_init(|| {
         let root = Scratch::new()?;
-        for directory in ["scripts", "target/release"] {
+        for directory in ["scripts", "target"] {
             fs::create_dir_all(root.join(directory))?;
         }
-        for file in [
-            "scripts/install",
-            "scripts/ka-run",
-            "scripts/kashim-profile.sh",
-            "LICENSE-APACHE",
-            "LICENSE-MIT",
-        ] {
+        for file in ["scripts/install", "scripts/build"] {
             fs::copy(workspace().join(file), root.join(file))?;
         }
-        fs::copy(library()?, root.join("target/release/libkashim.so"))?;
+        Program::new("cp").arg("-a").arg(built_tree()?).arg(root.join("target/kashim")).succeed()?;
         Ok(root)
     });
     checkout.as_ref().map(Scratch::path).map_err(Clone::clone)
@@ -66,13 +65,28 @@ impl Shell {
 }
 
 /// What an installation consists of, below its prefix.
-const FILES: [&str; 6] = [
+const FILES: [&str; 21] = [
+    "bin/ka",
     "bin/ka-run",
     "bin/kashim-profile.sh",
     "lib/libkashim.so",
+    "share/bash-completion/completions/ka",
     "share/doc/kashim/LICENSE-APACHE",
     "share/doc/kashim/LICENSE-MIT",
+    "share/fish/vendor_completions.d/ka.fish",
     "share/kashim/manifest",
+    "share/man/man1/ka-check.1",
+    "share/man/man1/ka-demo.1",
+    "share/man/man1/ka-env.1",
+    "share/man/man1/ka-explain.1",
+    "share/man/man1/ka-presets.1",
+    "share/man/man1/ka-probe.1",
+    "share/man/man1/ka-run.1",
+    "share/man/man1/ka-set.1",
+    "share/man/man1/ka-status.1",
+    "share/man/man1/ka.1",
+    "share/man/man7/kashim.7",
+    "share/zsh/site-functions/_ka",
 ];
 
 /// Everything below a directory: permissions and content of files, and permissions of directories.
@@ -96,7 +110,7 @@ fn tree(root: &Path) -> Result<BTreeMap<PathBuf, (u32, Vec<u8>)>> {
 }
 
 fn files(root: &Path) -> Result<Vec<String>> {
-    let files = tree(root)?.into_iter().filter(|(_, (mode, _))| mode & 0o170000 == 0o100000);
+    let files = tree(root)?.into_iter().filter(|(_, (mode, _))| mode & 0o170000 != 0o040000);
     Ok(files.map(|(path, _)| path.to_string_lossy().into_owned()).collect())
 }
 
@@ -135,7 +149,8 @@ fn what_is_put_is_taken_away(shell: Shell) -> Result {
     assert_eq!(files(place.path())?, expected);
     let after = tree(place.path())?;
     let mode = |path: &str| after[Path::new(path)].0 & 0o7777;
-    assert_eq!(mode("bin/ka-run"), 0o755);
+    assert_eq!(mode("bin/ka"), 0o755);
+    assert_eq!(fs::read_link(place.join("bin/ka-run"))?, Path::new("ka"));
     assert_eq!(mode("lib/libkashim.so"), 0o644);
     assert_eq!(mode("lib"), 0o755);
     assert!(after[Path::new("lib/libkashim.so")].1 == fs::read(library()?)?);
@@ -154,10 +169,10 @@ fn what_is_put_is_taken_away(shell: Shell) -> Result {
 fn a_second_time(shell: Shell) -> Result {
     let place = Scratch::new()?;
     let prefix = place.join("new/prefix");
-    let install = || Ok::<_, kashim_tests::Failed>(shell.install()?.arg("--prefix").arg(&prefix));
+    let install = || Ok::<_, Failed>(shell.install()?.arg("--prefix").arg(&prefix));
     succeeded(install()?)?;
     let first = tree(place.path())?;
-    let inode = |name: &str| Ok::<_, kashim_tests::Failed>(fs::metadata(prefix.join(name))?.ino());
+    let inode = |name: &str| Ok::<_, Failed>(fs::metadata(prefix.join(name))?.ino());
     let before = inode("lib/libkashim.so")?;
     // A program that has the old one mapped keeps it.
     let mut cat = Program::new("cat")
@@ -188,11 +203,11 @@ fn a_second_time(shell: Shell) -> Result {
 fn another_directory(shell: Shell) -> Result {
     let place = Scratch::new()?;
     let root = place.join("a root");
-    let install = || Ok::<_, kashim_tests::Failed>(shell.install()?.arg("--destdir").arg(&root));
+    let install = || Ok::<_, Failed>(shell.install()?.arg("--destdir").arg(&root));
     succeeded(install()?)?;
     let prefix = root.join("usr/local");
     assert_eq!(files(&prefix)?, FILES);
-    for file in ["bin/ka-run", "bin/kashim-profile.sh", "share/kashim/manifest"] {
+    for file in ["bin/kashim-profile.sh", "share/kashim/manifest"] {
         let text = fs::read_to_string(prefix.join(file))?;
         assert!(!text.contains(&*root.to_string_lossy()), "{file} mentions it");
         assert!(text.contains("/usr/local/"), "{file} does not mention /usr/local");
@@ -252,20 +267,19 @@ fn it_works_where_it_was_put(shell: Shell) -> Result {
     let python = |program: Program, port: &str| program.args(["python3", "-c", PYTHON, port]);
     let ka_run = place.join("bin/ka-run");
     connects(|port| Ok(python(Program::new(&ka_run), port)), Some(&library), defaults())?;
-    let by_shell = |port: &str| Ok(python(shell.run(&ka_run).args(["--idle", "5m"]), port));
-    connects(by_shell, Some(&library), Keepalive::new(300, 15, 9))?;
-    // A copy of ka-run somewhere else still knows.
-    let elsewhere = Scratch::new()?;
-    let copy = elsewhere.join("ka-run");
-    fs::copy(&ka_run, &copy)?;
-    connects(|port| Ok(python(shell.run(&copy), port)), Some(&library), defaults())?;
+    let with_idle = |port: &str| Ok(python(Program::new(&ka_run).args(["--idle", "5m"]), port));
+    connects(with_idle, Some(&library), Keepalive::new(300, 15, 9))?;
     // The whole tree moved.
     let moved = Scratch::new()?;
     for directory in ["bin", "lib"] {
         fs::rename(place.join(directory), moved.join(directory))?;
     }
     let ka_run = moved.join("bin/ka-run");
-    connects(|port| Ok(python(shell.run(&ka_run), port)), Some(&moved.join("lib/libkashim.so")), defaults())?;
+    connects(
+        |port| Ok(python(Program::new(&ka_run), port)),
+        Some(&moved.join("lib/libkashim.so")),
+        defaults(),
+    )?;
     fs::rename(moved.join("lib"), place.join("lib"))?;
     let read = format!(". '{}'; exec \"$@\"", moved.join("bin/kashim-profile.sh").display());
     let by_profile = |port: &str| {
@@ -296,37 +310,105 @@ fn own_checkout() -> Result<Scratch> {
     Ok(own)
 }
 
-fn manual_pages(shell: Shell) -> Result {
-    let checkout = own_checkout()?;
-    fs::create_dir_all(checkout.join("docs/man"))?;
-    for page in ["ka-run.1", "kashim.7"] {
-        checkout.write(&format!("docs/man/{page}"), page)?;
-    }
-    checkout.write("docs/man/README", "no page")?;
+/// A release is unpacked anywhere, has no scripts, and installs what lies beside its `install`.
+fn from_a_release(shell: Shell) -> Result {
+    let release = Scratch::new()?;
+    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
+    fs::copy(workspace().join("scripts/install"), release.join("install"))?;
     let place = Scratch::new()?;
-    let install = || shell.run(checkout.join("scripts/install")).arg("--prefix").arg(place.path());
+    let install = || shell.run(release.join("install")).arg("--prefix").arg(place.path());
     succeeded(install())?;
-    assert_eq!(fs::read_to_string(place.join("share/man/man1/ka-run.1"))?, "ka-run.1");
-    assert_eq!(fs::read_to_string(place.join("share/man/man7/kashim.7"))?, "kashim.7");
-    assert_eq!(files(&place.join("share/man"))?.len(), 2);
+    assert_eq!(files(place.path())?, FILES);
     succeeded(install().arg("--uninstall"))?;
     assert!(tree(place.path())?.is_empty());
     Ok(())
 }
 
-/// It is installed where it was built, and is no reason to build it.
-fn the_companion_program(shell: Shell) -> Result {
-    let checkout = own_checkout()?;
+fn another_place_for_the_library(shell: Shell) -> Result {
     let place = Scratch::new()?;
-    let install = || shell.run(checkout.join("scripts/install")).arg("--prefix").arg(place.path());
-    checkout.write_program("target/release/ka", "#!/bin/sh\necho ka\n")?;
-    succeeded(install())?;
-    assert_eq!(Program::new(place.join("bin/ka")).succeed()?, b"ka\n");
-    fs::remove_file(checkout.join("target/release/ka"))?;
-    succeeded(install())?;
-    assert!(!place.join("bin/ka").exists());
-    succeeded(install().arg("--uninstall"))?;
+    let (prefix, libdir) = (place.join("usr"), place.join("usr/lib64/"));
+    let install =
+        || Ok::<_, Failed>(shell.install()?.arg("--prefix").arg(&prefix).arg("--libdir").arg(&libdir));
+    succeeded(install()?)?;
+    assert!(libdir.join("libkashim.so").exists() && !prefix.join("lib").exists());
+    let snippet = fs::read_to_string(prefix.join("bin/kashim-profile.sh"))?;
+    assert!(snippet.contains(&format!("'{}libkashim.so'", libdir.display())), "{snippet}");
+    // In a directory of no usual name, the list of what is installed says where it is.
+    let elsewhere = place.join("libraries");
+    succeeded(shell.install()?.arg("--prefix").arg(&prefix).arg("--libdir").arg(&elsewhere))?;
+    connects(
+        |port| Ok(Program::new(prefix.join("bin/ka-run")).args(["python3", "-c", PYTHON, port])),
+        Some(&elsewhere.join("libkashim.so")),
+        defaults(),
+    )?;
+    succeeded(install()?.arg("--uninstall"))?;
     assert!(tree(place.path())?.is_empty());
+    Ok(())
+}
+
+/// Killed at any moment, it leaves what it can take away again.
+fn killed_in_between(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let prefix = place.join("prefix");
+    let bin = Scratch::new()?;
+    // The one for the manifest, and one for each of the others.
+    let mut step = 0;
+    loop {
+        step += 1;
+        bin.write("steps", "")?;
+        bin.write_program(
+            "chmod",
+            &format!(
+                "#!/bin/sh\necho >>{steps}\n[ $(wc -l <{steps}) -lt {step} ] || kill -KILL $PPID\nexec /bin/chmod \"$@\"\n",
+                steps = bin.join("steps").display()
+            ),
+        )?;
+        let path = format!("{}:/usr/bin:/bin", bin.path().display());
+        let output = shell.install()?.arg("--prefix").arg(&prefix).env("PATH", path).run()?;
+        let whole = output.status.success();
+        assert!(whole || output.status.signal() == Some(9), "{output:?}");
+        assert!(whole || files(&prefix)?.iter().any(|file| file.ends_with(".kashim-new")), "{step}");
+        succeeded(shell.install()?.arg("--prefix").arg(&prefix).arg("--uninstall"))?;
+        assert!(tree(place.path())?.is_empty(), "step {step}: {:?}", tree(place.path())?.keys());
+        if whole {
+            break;
+        }
+    }
+    // All but the manifest and the link, and then once without being killed.
+    assert_eq!(step, FILES.len() - 2 + 1);
+    Ok(())
+}
+
+/// What everybody is to use everybody can read, whoever installs it.
+fn with_a_mask(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let install = checkout()?.join("scripts/install");
+    let masked =
+        Program::new("sh").args(["-c", "umask 077; exec \"$@\"", "sh"]).args(shell.words).arg(install);
+    succeeded(masked.arg("--prefix").arg(place.join("prefix")))?;
+    for (path, (mode, _)) in tree(place.path())? {
+        let want = match mode & 0o170000 {
+            0o040000 => 0o755,
+            _ if path.starts_with("prefix/bin") && !path.ends_with("kashim-profile.sh") => 0o755,
+            _ => 0o644,
+        };
+        if mode & 0o170000 != 0o120000 {
+            assert_eq!(mode & 0o7777, want, "{}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that it starts is preloaded.
+fn under_the_library(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let bin = Scratch::new()?;
+    bin.write_program("mv", "#!/bin/sh\necho \"${LD_PRELOAD-none}\" >&2\nexec /bin/mv \"$@\"\n")?;
+    let install = shell.install()?.arg("--prefix").arg(place.path());
+    let path = format!("{}:/usr/bin:/bin", bin.path().display());
+    let output = install.env("PATH", path).preload(LOADED).run()?;
+    assert_eq!(output.stderr, "none\n".repeat(FILES.len()));
+    output.success()?;
     Ok(())
 }
 
@@ -357,29 +439,38 @@ fn bad_options(shell: Shell) -> Result {
     Ok(())
 }
 
+/// It builds if nothing is built, and if something is newer than what is.
 fn it_builds(shell: Shell) -> Result {
     let checkout = own_checkout()?;
     fs::rename(checkout.join("target"), checkout.join("built"))?;
-    let bin = Scratch::new()?;
-    bin.write_program("cargo", "#!/bin/sh\necho \"cargo $*\"\ncp -R built target\n")?;
     let place = Scratch::new()?;
-    let install = |path: String| {
-        let program = shell.run(checkout.join("scripts/install")).arg("--prefix").arg(place.path());
-        program.env("PATH", path)
+    let install = || shell.run(checkout.join("scripts/install")).arg("--prefix").arg(place.path());
+    let without_cargo = Scratch::programs_but("cargo")?;
+    refused(install().env("PATH", without_cargo.path()), "there is no cargo here")?;
+    let build = "#!/bin/sh\ncd \"$(dirname \"$0\")/..\"\necho \"into $CARGO_TARGET_DIR\"\n\
+                 rm -rf target\ncp -R built target\n";
+    checkout.write_program("scripts/build", build)?;
+    let into = format!("into {}\n", checkout.join("target").display());
+    let builds = |why: &str| {
+        let output = install().run()?;
+        assert_eq!(output.stderr, format!("install: {why}; building: scripts/build\n{into}"));
+        output.success()?;
+        assert!(fs::read(place.join("lib/libkashim.so"))? == fs::read(library()?)?);
+        Ok::<_, Failed>(())
     };
-    refused(install("/usr/bin:/bin".to_owned()), "there is no cargo here")?;
-    let output = install(format!("{}:/usr/bin:/bin", bin.path().display())).run()?;
-    assert!(output.stderr.contains("no library built yet; building it"), "{}", output.stderr);
-    assert!(output.stderr.contains("cargo build --release --target-dir target\n"), "{}", output.stderr);
-    output.success()?;
-    assert!(fs::read(place.join("lib/libkashim.so"))? == fs::read(library()?)?);
-    Ok(())
+    builds("nothing is built yet")?;
+    succeeded(install())?;
+    fs::create_dir(checkout.join("src"))?;
+    let source = checkout.write("src/lib.rs", "")?;
+    let later = SystemTime::now() + Duration::from_secs(60);
+    File::options().write(true).open(source)?.set_modified(later)?;
+    builds("src/lib.rs is newer than what was built")
 }
 
 fn without_permission(shell: Shell) -> Result {
     let place = Scratch::new()?;
     let prefix = place.join("prefix");
-    let install = || Ok::<_, kashim_tests::Failed>(shell.install()?.arg("--prefix").arg(&prefix));
+    let install = || Ok::<_, Failed>(shell.install()?.arg("--prefix").arg(&prefix));
     refused(install()?.user("nobody")?, "do it as root, or use --prefix for a place of your own")?;
     assert!(tree(place.path())?.is_empty());
     succeeded(install()?)?;

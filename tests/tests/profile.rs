@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         ("login_shell", &[], login_shell),
         ("mysqldump_from_a_login_shell", MYSQLDUMP, mysqldump_from_a_login_shell),
         ("values_set_before_stay", &[], values_set_before_stay),
+        ("every_setting_is_handed_on", &[], every_setting_is_handed_on),
         ("ld_preload_is_extended_once", &[], ld_preload_is_extended_once),
         ("it_leaves_nothing_behind", &[], it_leaves_nothing_behind),
         ("without_the_library_it_does_nothing", &[], without_the_library_it_does_nothing),
@@ -127,6 +128,26 @@ fn values_set_before_stay(shell: Shell) -> Result {
     let variables = String::from_utf8(shell.login(&ordinary_home()?, "env").env("KA_IDLE", "").succeed()?)?;
     assert!(variables.contains("KA_IDLE=60\n"), "{variables}");
     Ok(())
+}
+
+/// What a profile sets for everybody, the emergency switch too, need not be exported there.
+fn every_setting_is_handed_on(shell: Shell) -> Result {
+    let settings = [
+        "KA_IDLE=300",
+        "KA_INTERVAL=7",
+        "KA_COUNT=4",
+        "KA_USER_TIMEOUT=auto",
+        "KA_FORCE=1",
+        "KA_RULES=:22",
+        "KA_SKIP=x",
+        "KA_DISABLE=1",
+        "KA_LOG=off",
+    ];
+    let home = home(&format!("{}\n. '{}'\n", settings.join("\n"), snippet()?.display()))?;
+    let variables = String::from_utf8(shell.login(&home, "env").succeed()?)?;
+    each(&settings, |&setting| {
+        if variables.lines().any(|line| line == setting) { Ok(()) } else { Err(variables.clone().into()) }
+    })
 }
 
 fn ld_preload_is_extended_once(shell: Shell) -> Result {

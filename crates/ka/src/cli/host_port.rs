@@ -49,9 +49,10 @@ impl HostPort {
     /// Its addresses, each once, as the system resolves them.
     pub fn resolve(&self, port: u16) -> Result<Vec<SocketAddr>, Error> {
         let host = escaped(self.host.as_bytes());
-        let found = (self.host.as_str(), port)
-            .to_socket_addrs()
-            .map_err(|error| Error::new(format!("{host}: no address found: {error}")))?;
+        name_service::prepare();
+        let found = (self.host.as_str(), port).to_socket_addrs().map_err(|error| {
+            Error::new(format!("{host}: no address found{}: {error}; give its address", name_service::ASKED))
+        })?;
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in found {
             if !addresses.contains(&address) {
@@ -59,6 +60,33 @@ impl HostPort {
             }
         }
         if addresses.is_empty() { Err(Error::new(format!("{host}: has no address"))) } else { Ok(addresses) }
+    }
+}
+
+/// Who is asked for the address of a name.
+///
+/// glibc looks names up with modules that /etc/nsswitch.conf names and that it loads at run time. A static program would
+/// load those of the system's C library, which is another one than its own, and may crash. `files` and `dns` are part of
+/// glibc itself (since 2.34), so a static `ka` asks these alone.
+mod name_service {
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    pub const ASKED: &str = " in /etc/hosts and DNS (ka is statically linked and asks nothing else)";
+    #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+    pub const ASKED: &str = "";
+
+    /// To be called before a name is looked up.
+    pub fn prepare() {
+        #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+        {
+            use std::ffi::{c_char, c_int};
+
+            unsafe extern "C" {
+                fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
+            }
+            // SAFETY: both are C strings, which glibc copies. It fails only for a database that it does not know, and
+            // for want of memory.
+            unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
+        }
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Library {
     pub architecture: Architecture,
 }
 
-/// Finds it: next to this program, in the library directories of the prefix that this program is installed in, or where
-/// cargo has built both. Never in the current directory.
+/// Finds it: next to this program, in the library directories of the prefix that this program is installed in, where
+/// cargo has built both, or where it was installed to. Never in the current directory.
 pub fn find() -> Result<Library, Error> {
     let ours = this_program();
     let here = ours.parent().unwrap_or(Path::new("/"));
@@ -78,5 +78,16 @@ fn places(here: &Path, prefix: &Path) -> impl Iterator<Item = PathBuf> {
     // A `ka` that was built for debugging takes the library beside it, or else the release's.
     let target = here.ancestors().find(|above| above.file_name().is_some_and(|name| name == "target"));
     let built = target.map(|target| target.join("release"));
-    directories.chain(multiarch.flatten()).chain(built).map(|directory| directory.join(NAME))
+    // Installed with a `--libdir` of another name.
+    let manifest = prefix.join("share/kashim/manifest");
+    let listed = std::iter::once_with(move || {
+        let text = fs::read_to_string(manifest).unwrap_or_default();
+        let files = text.lines().filter_map(|line| line.strip_prefix("f "));
+        files.map(PathBuf::from).find(|file| file.file_name() == Some(OsStr::new(NAME)))
+    });
+    directories
+        .chain(multiarch.flatten())
+        .chain(built)
+        .map(|directory| directory.join(NAME))
+        .chain(listed.flatten())
 }

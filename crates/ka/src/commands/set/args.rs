@@ -17,7 +17,7 @@ use crate::cli::values;
 #[command(
     group = ArgGroup::new("change").required(true).multiple(true),
     after_help = "The sockets are changed in place; the process is neither stopped nor traced. Listeners are changed \
-too, since what they accept inherits from them. Exit status: 0; 1 if a socket could not be changed, or none was found; \
+too, since what they accept inherits from them.\n\nExit status: 0; 1 if a socket could not be changed, or none was found; \
 125 if ka itself fails."
 )]
 pub struct SetArgs {
