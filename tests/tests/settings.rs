@@ -179,6 +179,8 @@ const VALUES: &[Value] = &[
     ("KA_LOG", b"OFF", "on 60/15/9", "log"),
     ("KA_LOG", b"1", "on 60/15/9", "log"),
     ("KA_LOG", b"stderr.txt", "on 60/15/9", "log"),
+    ("KA_LOG", b"/dev/stderr", "on 60/15/9", "by that name: stderr"),
+    ("KA_LOG", b"/proc/self/fd/2", "on 60/15/9", "by that name: stderr"),
     ("KA_LOG", b"./log", "on 60/15/9", "relative"),
     ("KA_LOG", b"logs/log", "on 60/15/9", "relative"),
     ("KA_LOG", b"\xff", "on 60/15/9", "log"),
