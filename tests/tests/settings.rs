@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use kashim_tests::{
-    Need, Output, Preload, Program, Result, Scratch, Steps, both_with, compile, each, fixture, is_root,
-    library, run, trial,
+    Need, Output, Preload, Program, Result, Scratch, Steps, both_with, compile, each, fixture, library, run,
+    trial,
 };
 
 fn main() -> ExitCode {
