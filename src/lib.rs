@@ -10,6 +10,7 @@
 //! held, no panic, and errno as the real call left it.
 #![no_std]
 
+mod apart;
 mod choices;
 mod errno;
 mod hooks;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         trial("the_log_says_why", &[CC], || each(LOGGED, logged)),
         trial("log_files", &[CC], log_files),
         trial("hostile_log_files", &[CC], hostile_log_files),
+        trial("log_file_of_somebody_else", &[CC, Need::Root], log_file_of_somebody_else),
         trial("programs_that_are_skipped", &[CC], programs_that_are_skipped),
         trial(
             "setuid_programs",
@@ -179,6 +180,8 @@ const VALUES: &[Value] = &[
     ("KA_LOG", b"OFF", "on 60/15/9", "log"),
     ("KA_LOG", b"1", "on 60/15/9", "log"),
     ("KA_LOG", b"stderr.txt", "on 60/15/9", "log"),
+    ("KA_LOG", b"/dev/stderr", "on 60/15/9", "by that name: stderr"),
+    ("KA_LOG", b"/proc/self/fd/2", "on 60/15/9", "by that name: stderr"),
     ("KA_LOG", b"./log", "on 60/15/9", "relative"),
     ("KA_LOG", b"logs/log", "on 60/15/9", "relative"),
     ("KA_LOG", b"\xff", "on 60/15/9", "log"),
@@ -795,6 +798,19 @@ fn hostile_log_files() -> Result {
     );
     both_with(PLAIN, &[], &script)?;
     assert_eq!(fs::metadata(limit)?.len(), 10_000);
+    Ok(())
+}
+
+/// Put at a path in a directory that everybody may write to.
+fn log_file_of_somebody_else() -> Result {
+    let scratch = Scratch::new()?;
+    let file = scratch.write("log", "theirs\n")?;
+    chown(&file, Some(65534), Some(65534))?;
+    nothing(&Steps::new(BAD, "s=socket inet stream 0")?.env("KA_LOG", &file).run()?)?;
+    assert_eq!(fs::read_to_string(&file)?, "theirs\n");
+    chown(&file, Some(0), Some(0))?;
+    nothing(&Steps::new(BAD, "s=socket inet stream 0")?.env("KA_LOG", &file).run()?)?;
+    assert!(fs::read_to_string(&file)?.starts_with("theirs\nkashim: "));
     Ok(())
 }
 

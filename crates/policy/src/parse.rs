@@ -22,6 +22,7 @@ texts! {
         NotALogTarget = "not a place to log to",
         RelativePath = "a relative path",
         PathTooLong = "too long for a path",
+        LogIsDescriptor = "stands for a descriptor, of which only stderr can be logged to, by that name: stderr",
         SkipIsPath = "has a path, but programs are known by their base name",
         HostName = "host names are not looked up",
         Scope = "a %scope is not supported",

@@ -119,8 +119,16 @@ pub fn log<'a>(environment: &Environment<'a>) -> Result<Log<'a>, ErrorKind> {
         Some(b"off") => Ok(Log::Off),
         Some(b"stderr") => Ok(Log::Stderr),
         Some(path @ [b'/', ..]) if path.len() > MAX_LOG_PATH => Err(ErrorKind::PathTooLong),
+        Some(path @ [b'/', ..]) if is_descriptor(path) => Err(ErrorKind::LogIsDescriptor),
         Some(path @ [b'/', ..]) => Ok(Log::Path(path)),
         Some(v) if skip::base_name(v) != v => Err(ErrorKind::RelativePath),
         Some(_) => Err(ErrorKind::NotALogTarget),
     }
+}
+
+/// Whether a path stands for what is open on a descriptor of the process, and so is a link, which is not followed.
+fn is_descriptor(path: &[u8]) -> bool {
+    [&b"/dev/stdin"[..], b"/dev/stdout", b"/dev/stderr"].contains(&path)
+        || path.starts_with(b"/dev/fd/")
+        || path.strip_prefix(b"/proc/").is_some_and(|rest| rest.split(|&b| b == b'/').nth(1) == Some(b"fd"))
 }
