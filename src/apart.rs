@@ -6,34 +6,75 @@
 //! descriptors, masks and pending signals stays as it is.
 
 use core::arch::asm;
-use core::ffi::c_void;
-use core::mem::size_of;
+use core::ffi::{CStr, c_void};
+use core::mem::{size_of, zeroed};
 use core::ptr::null;
 
 use libc::{c_int, c_long, syscall};
 
 /// A set of signals as the kernel has it.
-type Signals = u64;
+pub type Signals = u64;
 
+const SIZE: usize = size_of::<Signals>();
 static ALL: Signals = !0;
+
+/// All signals are blocked in this thread, until this is dropped: no handler runs, which could jump away.
+pub struct Blocked {
+    before: Signals,
+    /// What waited for the host already.
+    pending: Signals,
+}
+
+impl Blocked {
+    /// Blocks them.
+    pub fn all() -> Option<Blocked> {
+        let mut blocked = Blocked { before: 0, pending: 0 };
+        let (before, pending) = (&raw mut blocked.before, &raw mut blocked.pending);
+        // SAFETY: both point to variables of ours of the size that is said.
+        let result =
+            unsafe { syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const ALL, before, SIZE) };
+        if result != 0 {
+            // Nothing was blocked.
+            core::mem::forget(blocked);
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { syscall(libc::SYS_rt_sigpending, pending, SIZE) };
+        Some(blocked)
+    }
+
+    /// Takes back those of these signals that have come since, with a call of ours that has failed.
+    pub fn take_back(&self, signals: Signals) {
+        let ours: Signals = signals & !self.pending;
+        // SAFETY: all zeroes are no time.
+        let no_time = unsafe { zeroed::<libc::timespec>() };
+        let (set, time) = (&raw const ours, &raw const no_time);
+        // SAFETY: both point to variables of ours; no information is asked for.
+        unsafe { syscall(libc::SYS_rt_sigtimedwait, set, null::<libc::siginfo_t>(), time, SIZE) };
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let before = &raw const self.before;
+        // SAFETY: it points to a variable of ours of the size that is said.
+        unsafe { syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, before, null::<Signals>(), SIZE) };
+    }
+}
 
 /// Runs `steps` in such a child, and returns when the child is gone. They may make system calls and write to what they
 /// have borrowed, no more. If there can be no child (a filter, RLIMIT_NPROC) they do not run; and a tool that makes
 /// its own of such a child (valgrind, an emulator) may keep from us what they wrote.
 ///
 /// All signals are blocked around it: a handler must not jump away from a child that is still there, and in the child
-/// a write that raises SIGPIPE, SIGXFSZ or SIGTTOU is only refused, or made.
+/// a write that raises SIGXFSZ is only refused.
 #[cold]
 #[inline(never)]
 pub fn apart<F: FnMut()>(mut steps: F) {
-    let size = size_of::<Signals>();
-    let mut before: Signals = 0;
-    // SAFETY: both point to variables of ours of the size that is said.
-    let blocked =
-        unsafe { syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const ALL, &raw mut before, size) };
-    if blocked != 0 {
+    if would_be_init() {
         return;
     }
+    let Some(_blocked) = Blocked::all() else { return };
     // SAFETY: `run` takes a pointer to an `F`, and only one at a time uses it: the caller is stopped until the child
     // is gone.
     let child = unsafe { child(run::<F>, (&raw mut steps).cast()) };
@@ -44,10 +85,20 @@ pub fn apart<F: FnMut()>(mut steps: F) {
             syscall(libc::SYS_wait4, child, null::<c_int>(), libc::__WCLONE, null::<libc::rusage>());
         }
     }
-    // SAFETY: it points to a variable of ours of the size that is said.
-    unsafe {
-        syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const before, null::<Signals>(), size);
-    }
+}
+
+/// Whether the host has left its pid namespace for its children: then the first one of them is the init of the new one,
+/// which is over when that ends (unshare(2), CLONE_NEWPID). Without /proc it is not.
+fn would_be_init() -> bool {
+    let link = |path: &CStr| {
+        let mut link = [0u8; 32];
+        let (path, at) = (path.as_ptr(), link.as_mut_ptr());
+        // SAFETY: a path that ends with a zero, and a variable of ours of the size that is said.
+        let length = unsafe { syscall(libc::SYS_readlinkat, libc::AT_FDCWD, path, at, link.len()) };
+        (length > 0).then_some(link)
+    };
+    let own = link(c"/proc/thread-self/ns/pid");
+    own.is_some() && own != link(c"/proc/thread-self/ns/pid_for_children")
 }
 
 unsafe extern "C" fn run<F: FnMut()>(steps: *mut c_void) {

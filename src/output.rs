@@ -1,8 +1,10 @@
 //! Writing to stderr and to a log file, so that the host does not notice.
 //!
-//! All of it in a child that has its own descriptor table, see [`apart`]. By plain system calls: `open`, `write` and
-//! `poll` of the C library are cancellation points, other preloaded libraries stand before them, and `fstat` is not a
-//! symbol of glibc before 2.33.
+//! A file is opened in a child that has its own descriptor table, see [`apart`]. On stderr, which is open, we write
+//! ourselves: a bad setting alone must not make a process have a child, at which a filter of its own may kill it.
+//!
+//! By plain system calls: `open`, `write` and `poll` of the C library are cancellation points, other preloaded
+//! libraries stand before them, and `fstat` is not a symbol of glibc before 2.33.
 
 use core::ffi::c_int;
 use core::mem::{size_of, zeroed};
@@ -10,16 +12,16 @@ use core::ptr::null;
 
 use libc::syscall;
 
-use crate::apart::apart;
+use crate::apart::{Blocked, Signals, apart};
 
 const FD: c_int = 2;
 
 /// What stands on descriptor 2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stderr {
-    device: (u32, u32),
+    device: u64,
     inode: u64,
-    /// When a file was made, in seconds and nanoseconds: its inode may be another's by now.
+    /// When a file was made, in seconds and nanoseconds, where that is known: its inode may be another's by now.
     made: (i64, u32),
 }
 
@@ -38,33 +40,40 @@ impl Stderr {
     }
 
     fn look() -> Option<Stderr> {
-        let stat = look(FD)?;
-        Some(Stderr {
-            device: (stat.stx_dev_major, stat.stx_dev_minor),
-            inode: stat.stx_ino,
-            made: (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec),
-        })
+        let stat = stat(FD)?;
+        Some(Stderr { device: stat.st_dev, inode: stat.st_ino, made: made(FD) })
     }
 
     /// Writes text, if the same thing still stands on descriptor 2 and takes it at once.
     pub fn write(&self, text: &[u8]) {
-        apart(|| {
-            if Stderr::look() == Some(*self) && takes_more() {
-                write(FD, text);
-            }
-        });
+        let Some(blocked) = Blocked::all() else { return };
+        if Stderr::look() == Some(*self) && takes_more() && !write(FD, text) {
+            blocked.take_back(SIGNALS);
+        }
     }
 }
 
+/// The signals that a write can bring about: no reader, a file that may not grow. (A terminal that is in somebody else's
+/// hands is written to where SIGTTOU is blocked.)
+const SIGNALS: Signals = 1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGXFSZ - 1);
+
 /// What a descriptor stands for.
-fn look(fd: c_int) -> Option<libc::statx> {
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+fn stat(fd: c_int) -> Option<libc::stat> {
+    // SAFETY: all zeroes are a `stat`.
+    let mut stat = unsafe { zeroed::<libc::stat>() };
+    // SAFETY: it points to a variable of ours, whose layout is the kernel's on 64-bit architectures.
+    let result = unsafe { syscall(libc::SYS_fstat, fd, &raw mut stat) };
+    (result == 0).then_some(stat)
+}
+
+/// When the file behind a descriptor was made; zero before Linux 4.11, and where that is not kept.
+fn made(fd: c_int) -> (i64, u32) {
     // SAFETY: all zeroes are a `statx`.
     let mut stat = unsafe { zeroed::<libc::statx>() };
     let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
     // SAFETY: an empty path, and a variable of ours with the kernel's layout.
-    let result = unsafe { syscall(libc::SYS_statx, fd, path, flags, mask, &raw mut stat) };
-    (result == 0).then_some(stat)
+    unsafe { syscall(libc::SYS_statx, fd, path, flags, libc::STATX_BTIME, &raw mut stat) };
+    (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)
 }
 
 /// Whether a write to descriptor 2 would not wait, and would not fail at once.
@@ -94,16 +103,16 @@ pub fn to_file(path: &[u8], text: &[u8]) {
         let fd = unsafe { syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) };
         // SAFETY: it takes nothing.
         let user = unsafe { syscall(libc::SYS_geteuid) };
-        let ours = |stat: libc::statx| {
-            u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG && i64::from(stat.stx_uid) == user
-        };
-        if fd >= 0 && look(fd as c_int).is_some_and(ours) {
+        let ours =
+            |stat: libc::stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG && i64::from(stat.st_uid) == user;
+        if fd >= 0 && stat(fd as c_int).is_some_and(ours) {
             write(fd as c_int, text);
         }
     });
 }
 
-fn write(fd: c_int, text: &[u8]) {
+/// One write; whether it wrote something.
+fn write(fd: c_int, text: &[u8]) -> bool {
     // SAFETY: so many bytes are there.
-    unsafe { syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) };
+    unsafe { syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) >= 0 }
 }

@@ -5,7 +5,7 @@ mod guest;
 
 use std::process::ExitCode;
 
-use guest::{LOGGED_TO_FILE, Transcript, compile, crowded, every_way, transcript};
+use guest::{Transcript, compile, crowded, every_way, logged_to_file, transcript};
 use kashim_tests::{Need, Preload, Program, Result, run, trial};
 
 fn main() -> ExitCode {
@@ -78,6 +78,6 @@ fn every_error_number() -> Result {
 /// ETIMEDOUT, EALREADY, EADDRNOTAVAIL and others that need somebody at the other end, or to be somebody else.
 fn errors_that_take_preparation() -> Result {
     // One with a user timeout of its own changes when the program's is over, which is what it is for.
-    let ways = [Preload::OURS, Preload::FORCED, LOGGED_TO_FILE, crowded()];
+    let ways = [Preload::OURS, Preload::FORCED, logged_to_file(), crowded()];
     alike("prepared", &ways).map(|_| ())
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use guest::{
-    LOGGED, Sockets, WITHOUT_RULES, alike, alike_by, compile, crowded, every_way, long, ours, run_patiently,
+    LOGGED, Sockets, alike, alike_by, compile, crowded, every_way, long, ours, run_patiently, without_rules,
 };
 use kashim_tests::{
     Keepalive, Need, Output, Preload, Program, Result, Scratch, both_with, each, run, trial, until,
@@ -57,7 +57,7 @@ fn exec_with_the_library_and_without() -> Result {
     const CHAIN: [&str; 7] = ["keep", "drop", "keep", "again", "clear", "again", "keep"];
     const HAS_IT: [bool; 8] = [true, true, false, false, true, false, true, true];
     let program = processes()?;
-    for transcript in alike(&WITHOUT_RULES, Sockets::SomeOurs, || {
+    for transcript in alike(&without_rules(), Sockets::SomeOurs, || {
         Ok(Program::new(&program).args(["chain", "begin"]).args(CHAIN))
     })? {
         let untouched = format!("{:?}", Keepalive::untouched());

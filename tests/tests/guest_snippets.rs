@@ -6,7 +6,7 @@ mod guest;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use guest::{Sockets, WITHOUT_RULES, alike, compile, every_way, fixture, same, transcript};
+use guest::{Sockets, alike, compile, every_way, fixture, same, transcript, without_rules};
 use kashim_tests::{Need, Preload, Program, Result, library, run, trial};
 
 const HOOKS: [&str; 5] = ["socket", "connect", "accept", "accept4", "setsockopt"];
@@ -85,7 +85,7 @@ fn socket_before_every_constructor() -> Result {
         snippet.compile(&["-DHOST_OF_LIBRARY", "-Wl,--no-as-needed", text(&first)?])?,
     ] {
         let without = transcript(Program::new(&program).run()?);
-        for way in WITHOUT_RULES {
+        for way in without_rules() {
             let mut with = transcript(Program::new(&program).preload(way).run()?);
             same(&without, &with, Sockets::SomeOurs)?;
             // The two of the first line.

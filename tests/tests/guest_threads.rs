@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use guest::{
-    LOGGED, LOGGED_TO_FILE, Sockets, WITHOUT_RULES, alike, alike_by, among, compile, crowded, debug_library,
-    every_way, long, run_patiently,
+    LOGGED, Sockets, alike, alike_by, among, compile, crowded, debug_library, every_way, logged_to_file,
+    long, run_patiently, without_rules,
 };
 use kashim_tests::{Need, Preload, Program, Result, Scratch, each, run, trial};
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         trials.extend([
             trial("long_many_threads", &[CC], || many_threads(&[Preload::OURS], 100_000)),
             trial("long_many_threads_in_every_way", &[CC], || {
-                many_threads(&[Preload::FORCED, LOGGED_TO_FILE, crowded()], 10_000)
+                many_threads(&[Preload::FORCED, logged_to_file(), crowded()], 10_000)
             }),
             trial("long_handler_in_malloc", &[CC], || handler("malloc", 5_000)),
             trial("long_handler_in_hooks", &[CC], || handler("hooks", 5_000)),
@@ -144,7 +144,7 @@ fn in_our_constructor() -> Result {
     let program = threads()?;
     let constructor = compile("cc", "constructor.c", &["-shared", "-fPIC", "-pthread"])?;
     // Our constructor runs before that of a preload that stands before us.
-    let all = alike_by(&WITHOUT_RULES, Sockets::SomeOurs, |way| {
+    let all = alike_by(&without_rules(), Sockets::SomeOurs, |way| {
         among(Program::new(&program), way, &[&constructor], &[])?.run()
     })?;
     for transcript in &all {
@@ -154,7 +154,7 @@ fn in_our_constructor() -> Result {
         }
     }
     // And after one that stands behind us: by then everything is as usual.
-    let all = alike_by(&WITHOUT_RULES, Sockets::SomeOurs, |way| {
+    let all = alike_by(&without_rules(), Sockets::SomeOurs, |way| {
         among(Program::new(&program), way, &[], &[&constructor])?.run()
     })?;
     for transcript in &all {

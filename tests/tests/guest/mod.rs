@@ -31,9 +31,26 @@ pub fn long() -> bool {
 /// With a line for each socket, on standard error.
 pub const LOGGED: Preload =
     Preload::With(&[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", "stderr")]);
-/// With a line for each socket, in a file that is opened for each.
-pub const LOGGED_TO_FILE: Preload =
-    Preload::With(&[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", "/dev/null")]);
+/// With a line for each socket, in a file that is opened for each. Not in a scratch directory: the settings outlive those.
+pub fn logged_to_file() -> Preload {
+    static SETTINGS: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
+    Preload::With(SETTINGS.get_or_init(|| {
+        vec![("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", log_file())]
+    }))
+}
+
+/// A file that each test binary has for itself, and begins anew.
+fn log_file() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let binary = env::current_exe().unwrap_or_default();
+        let name = binary.file_name().unwrap_or_default().to_string_lossy();
+        let path = target_dir().join(format!("{name}.log"));
+        // Where it cannot be begun anew, it goes on.
+        let _ = fs::write(&path, "");
+        path.display().to_string()
+    })
+}
 
 /// Forced, with as many rules as fit, none of which is for any socket, and a log.
 pub fn crowded() -> Preload {
@@ -46,18 +63,20 @@ pub fn crowded() -> Preload {
             ("KA_INTERVAL", "11"),
             ("KA_COUNT", "5"),
             ("KA_FORCE", "1"),
-            ("KA_LOG", "/dev/null"),
+            ("KA_LOG", log_file()),
             ("KA_RULES", rules.leak()),
         ]
     }))
 }
 
 /// The ways in which `socket` sets everything.
-pub const WITHOUT_RULES: [Preload; 4] = [Preload::OURS, Preload::FORCED, LOGGED, LOGGED_TO_FILE];
+pub fn without_rules() -> [Preload; 4] {
+    [Preload::OURS, Preload::FORCED, LOGGED, logged_to_file()]
+}
 
 /// All of the ways in which a program may have the library.
 pub fn every_way() -> [Preload; 5] {
-    let [a, b, c, d] = WITHOUT_RULES;
+    let [a, b, c, d] = without_rules();
     [a, b, c, d, crowded()]
 }
 
