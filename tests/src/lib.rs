@@ -39,7 +39,7 @@ mod trials;
 mod wait;
 
 pub use compile::compile;
-pub use installed::built_tree;
+pub use installed::{built_tree, checkout};
 pub use ka::ka;
 pub use library::{library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
@@ -47,7 +47,7 @@ pub use net::{Listener, free_port, read_line, read_request};
 pub use processes::{descendants, maps_library};
 pub use program::{Output, Preload, Program, Running};
 pub use roots::{DEBIAN_11, DEBIAN_12, DEBIAN_13, Release, source};
-pub use scratch::{Scratch, program_file};
+pub use scratch::{Scratch, log_file, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
 pub use steps::{Steps, both, both_with, each, fixture};
 pub use trials::{Need, find_library, find_program, is_root, reason_to_ignore, run, run_at_once, trial};

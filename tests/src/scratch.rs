@@ -1,12 +1,14 @@
 //! Scratch directories, and the programs that the tests bring along.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::trials::{is_root, run_directory};
-use crate::{Program, Result};
+use crate::{Program, Result, target_dir};
 
 /// A directory that is removed on drop. Everybody may enter it, because some servers insist on a user of their own.
 #[derive(Debug)]
@@ -104,4 +106,17 @@ pub(crate) fn ids_of(user: &str) -> Result<(u32, u32)> {
         }
     }
     Err(format!("no user {user}").into())
+}
+
+/// A log file that each test binary has for itself, and begins anew.
+pub fn log_file() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let binary = env::current_exe().unwrap_or_default();
+        let name = binary.file_name().unwrap_or_default().to_string_lossy();
+        let path = target_dir().join(format!("{name}.log"));
+        // Where it cannot be begun anew, it goes on.
+        let _ = fs::write(&path, "");
+        path.display().to_string()
+    })
 }

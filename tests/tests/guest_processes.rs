@@ -10,7 +10,7 @@ use guest::{
     LOGGED, Sockets, alike, alike_by, compile, crowded, every_way, long, ours, run_patiently, without_rules,
 };
 use kashim_tests::{
-    Keepalive, Need, Output, Preload, Program, Result, Scratch, both_with, each, run, trial, until,
+    Keepalive, Need, Output, Preload, Program, Result, Scratch, both_with, each, log_file, run, trial, until,
 };
 
 fn main() -> ExitCode {
@@ -128,7 +128,7 @@ fn closed_at_the_start() -> Result {
 /// To know a foreign socket's values for the namespace's takes a descriptor. Where there is none the socket is left
 /// alone, and the next one, when there are some again, is not.
 fn no_descriptor_for_defaults() -> Result {
-    each(&[&[][..], &[("KA_LOG", "/dev/null")]], |log| {
+    each(&[&[][..], &[("KA_LOG", log_file())]], |log| {
         both_with(
             Preload::OURS,
             log,

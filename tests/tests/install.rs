@@ -8,12 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use kashim_tests::{
-    Failed, Keepalive, Need, Output, Preload, Program, Result, Running, Scratch, built_tree, each, library,
-    run, sockets_of, trial, workspace,
+    Failed, Keepalive, Need, Output, Preload, Program, Result, Running, Scratch, built_tree, checkout, each,
+    library, run, sockets_of, trial, workspace,
 };
 
 use shells::{LOADED, MYSQLDUMP, SHELLS, Shell, Test, defaults, under_each_shell, while_mysqldump_waits};
@@ -39,23 +38,6 @@ fn main() -> ExitCode {
     let three = [&[Root, Prog("unshare"), Prog("ldconfig"), Prog("dash")], MYSQLDUMP].concat();
     trials.push(trial("the_three_forms", &three, the_three_forms));
     run(trials)
-}
-
-/// A checkout in which all was built, and nothing has changed since.
-fn checkout() -> Result<&'static Path> {
-    static CHECKOUT: OnceLock<Result<Scratch>> = OnceLock::new();
-    let checkout = CHECKOUT.get_or_init(|| {
-        let root = Scratch::new()?;
-        for directory in ["scripts", "target"] {
-            fs::create_dir_all(root.join(directory))?;
-        }
-        for file in ["scripts/install", "scripts/build"] {
-            fs::copy(workspace().join(file), root.join(file))?;
-        }
-        Program::new("cp").arg("-a").arg(built_tree()?).arg(root.join("target/kashim")).succeed()?;
-        Ok(root)
-    });
-    checkout.as_ref().map(Scratch::path).map_err(Clone::clone)
 }
 
 impl Shell {

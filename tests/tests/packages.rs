@@ -131,8 +131,8 @@ fn rpm_by_rpm() -> Result {
         Program::new("rpm")
             .arg("--root")
             .arg(place.path())
-            .args(["--nodeps", "--noscripts"].iter().filter(|_| arguments[0] != "-V"))
             .args(arguments)
+            .args(["--nodeps", "--noscripts"])
             .run()
     };
     let package = package(".rpm")?;

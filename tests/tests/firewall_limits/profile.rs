@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use kashim_tests::lab::{Evidence, Firewall, Lab, SERVER};
-use kashim_tests::{Keepalive, Program, Result, Scratch, library, workspace};
+use kashim_tests::{Keepalive, Program, Result, Scratch, checkout};
 
 use crate::{SILENCE, TIMEOUT, fixture, python, serve};
 
@@ -16,10 +16,8 @@ const SESSION: [(&str, u16, bool); 4] =
 
 /// What is started from a login shell, directly or not, gets what its profile says, unless it says otherwise.
 pub fn profile(shell: &'static str) -> Result {
-    // Whatever is built already.
-    library()?;
     let prefix = Scratch::new()?;
-    Program::new(workspace().join("scripts/install")).arg("--prefix").arg(prefix.path()).succeed()?;
+    Program::new(checkout()?.join("scripts/install")).arg("--prefix").arg(prefix.path()).succeed()?;
     let snippet = prefix.join("bin/kashim-profile.sh");
     let lab = Lab::new(Firewall::Drop, TIMEOUT)?;
     let ports = SESSION.map(|(_, port, _)| port.to_string());

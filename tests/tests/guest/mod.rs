@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kashim_tests::{Output, Preload, Program, Result, Scratch, library, target_dir, until_within, workspace};
+use kashim_tests::{
+    Output, Preload, Program, Result, Scratch, library, log_file, target_dir, until_within, workspace,
+};
 
 /// A file in `tests/fixtures/guest`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -37,19 +39,6 @@ pub fn logged_to_file() -> Preload {
     Preload::With(SETTINGS.get_or_init(|| {
         vec![("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_LOG", log_file())]
     }))
-}
-
-/// A file that each test binary has for itself, and begins anew.
-fn log_file() -> &'static str {
-    static PATH: OnceLock<String> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let binary = env::current_exe().unwrap_or_default();
-        let name = binary.file_name().unwrap_or_default().to_string_lossy();
-        let path = target_dir().join(format!("{name}.log"));
-        // Where it cannot be begun anew, it goes on.
-        let _ = fs::write(&path, "");
-        path.display().to_string()
-    })
 }
 
 /// Forced, with as many rules as fit, none of which is for any socket, and a log.
