@@ -4,7 +4,7 @@
 //! somebody's signal handler. Only a hook that is called before that (by the constructor of another library) looks
 //! up its own on first use.
 
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::transmute;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,11 @@ fn next(place: &OnceNonZeroUsize, name: &CStr, otherwise: usize) -> NonZeroUsize
     let found = if let Some(dlsym) = weak::dlsym() {
         // SAFETY: dlsym(3) with a valid name. It finds out from its return address who asks, so this must not be a
         // tail call, and is none: the result is looked at.
-        unsafe { dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+        let found = unsafe { dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+        if found.is_null() {
+            forget_error(dlsym);
+        }
+        found
     } else if let Some(dl_sym) = weak::dl_sym() {
         // SAFETY: as dlsym, with an address in this library to say who asks.
         unsafe { dl_sym(libc::RTLD_NEXT, name.as_ptr(), next as *const c_void) }
@@ -44,6 +48,19 @@ fn next(place: &OnceNonZeroUsize, name: &CStr, otherwise: usize) -> NonZeroUsize
             unsafe { NonZeroUsize::new_unchecked(otherwise) }
         })
     })
+}
+
+/// The host must not find the error of a look-up of ours when it calls `dlerror` after it has opened this library.
+#[cold]
+fn forget_error(dlsym: weak::Dlsym) {
+    // SAFETY: dlsym(3) with a valid name. Not a reference, which every process would look up.
+    let dlerror = unsafe { dlsym(libc::RTLD_DEFAULT, c"dlerror".as_ptr()) };
+    // SAFETY: it is null or the address of dlerror(3), and an optional function pointer is represented so.
+    let dlerror = unsafe { transmute::<*mut c_void, Option<unsafe extern "C" fn() -> *mut c_char>>(dlerror) };
+    if let Some(dlerror) = dlerror {
+        // SAFETY: it takes nothing; what it returns is not looked at.
+        unsafe { dlerror() };
+    }
 }
 
 macro_rules! real_functions {

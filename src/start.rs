@@ -96,16 +96,37 @@ fn start() -> Option<&'static Settings> {
 
 /// Reads the settings, and says whether this process is to be looked after at all.
 fn read(settings: &mut Settings) -> bool {
-    let environment = Environment::from_entries(entries());
     let executed = auxiliary(libc::AT_EXECFN);
+    if skip::is_nameless(executed) {
+        read_as_file(settings)
+    } else {
+        read_as(skip::base_name(executed), settings)
+    }
+}
+
+/// The same where only the file has a name. Without /proc it has none.
+#[cold]
+#[inline(never)]
+fn read_as_file(settings: &mut Settings) -> bool {
+    let mut path = [0; libc::PATH_MAX as usize];
+    let (link, at) = (c"/proc/self/exe".as_ptr(), path.as_mut_ptr());
+    // SAFETY: a path that ends with a zero, and a variable of ours of the size that is said.
+    let length = unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, link, at, path.len()) };
+    read_as(skip::linked_name(path.get(..length as usize).unwrap_or_default()), settings)
+}
+
+/// The same for a program of this name.
+#[inline(never)]
+fn read_as(name: &[u8], settings: &mut Settings) -> bool {
+    let environment = Environment::from_entries(entries());
     let works = !settings::is_disabled(&environment);
-    let skipped = works && skip::is_skipped(executed, environment.get(Variable::Skip));
+    let skipped = works && skip::skipped(name, environment.get(Variable::Skip)).is_some();
     // A program that runs with more rights than its caller writes nothing on the caller's behalf.
     // SAFETY: getauxval(3) takes a number.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let log = if secure { Log::Off } else { settings::log(&environment).unwrap_or_default() };
     if works {
-        report::open(log, skip::base_name(executed));
+        report::open(log, name);
         settings.read(&environment, &mut report::complaint);
     }
     real::resolve();

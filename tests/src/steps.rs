@@ -189,7 +189,7 @@ pub fn both_with(preload: Preload, environment: &[(&str, &str)], script: &str) -
 
 /// Whether the step executes the program anew.
 fn executes(step: &str) -> bool {
-    step.split(' ').next() == Some("exec")
+    matches!(step.split(' ').next(), Some("exec" | "fexec"))
 }
 
 /// Tries every case, and tells which ones failed.

@@ -20,14 +20,9 @@ fn main() -> ExitCode {
         trial("connections_that_take_time", &[CC], || each(SLOW_CONNECTIONS, |script| both(script))),
         trial("accepted_sockets", &[CC], || each(ACCEPTED, |script| both(script))),
         trial("the_programs_own_settings_win", &[CC], || each(OWN_SETTINGS, |script| both(script))),
-        trial("force_wins", &[CC], || {
-            each(FORCED, |(script, mptcp)| {
-                if *mptcp && !made("inet stream mptcp") {
-                    Ok(())
-                } else {
-                    both_with(Preload::FORCED, &[], script)
-                }
-            })
+        trial("force_wins", &[CC], || each(FORCED, |script| both_with(Preload::FORCED, &[], script))),
+        trial("force_wins_with_mptcp", &[CC, mptcp], || {
+            each(FORCED_MPTCP, |script| both_with(Preload::FORCED, &[], script))
         }),
         trial("errors_are_the_kernels", &[CC], || each(ERRORS, |script| both(script))),
         trial("errors_are_the_kernels_when_forced", &[CC], || {
@@ -251,42 +246,31 @@ const OWN_SETTINGS: &[&str] = &[
      show a -> off 10/75/1 | on 10/11/1",
 ];
 
-/// Scripts, and whether they need MPTCP.
-const FORCED: &[(&str, bool)] = &[
-    ("c=socket inet stream 0; set c keepalive 1; show c -> system | ours", false),
-    ("c=socket inet stream 0; set c keepalive 0; show c -> off | ours", false),
-    ("c=socket inet stream 0; set c idle 20; show c -> off 20/75/9 | ours", false),
-    ("c=socket inet6 stream 0; set c interval 20; show c -> off 7200/20/9 | ours", false),
-    ("c=socket inet6 stream+nonblock 0; set c count 20; show c -> off 7200/75/20 | ours", false),
-    ("c=socket inet stream mptcp; set c count 20; set c keepalive 0; show c -> off 7200/75/20 | ours", true),
+const FORCED: &[&str] = &[
+    "c=socket inet stream 0; set c keepalive 1; show c -> system | ours",
+    "c=socket inet stream 0; set c keepalive 0; show c -> off | ours",
+    "c=socket inet stream 0; set c idle 20; show c -> off 20/75/9 | ours",
+    "c=socket inet6 stream 0; set c interval 20; show c -> off 7200/20/9 | ours",
+    "c=socket inet6 stream+nonblock 0; set c count 20; show c -> off 7200/75/20 | ours",
     // No user timeout was asked for, so the program may have its own.
-    (
-        "c=socket inet stream 0; set c timeout 2000; show c -> off 7200/75/9, user timeout 2000 | on 77/11/5, user timeout 2000",
-        false,
-    ),
-    ("c=socket inet stream 0; set c nodelay 1; set c reuseaddr 1; show c -> off | ours", false),
-    (
-        "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; set c keepalive 1; set c idle 1; set c interval 2
+    "c=socket inet stream 0; set c timeout 2000; show c -> off 7200/75/9, user timeout 2000 | on 77/11/5, user timeout 2000",
+    "c=socket inet stream 0; set c nodelay 1; set c reuseaddr 1; show c -> off | ours",
+    "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; set c keepalive 1; set c idle 1; set c interval 2
          set c count 3; show c -> on 1/2/3 | ours; set c keepalive 0; show c -> off 1/2/3 | ours",
-        false,
-    ),
-    (
-        "l=socket inet stream 0; set l idle 20; bind l 127.0.0.1:0; listen l; c=rawsocket inet stream 0; rawconnect c @l
+    "l=socket inet stream 0; set l idle 20; bind l 127.0.0.1:0; listen l; c=rawsocket inet stream 0; rawconnect c @l
          a=accept l; set a idle 300; show a -> off 300/75/9 | ours",
-        false,
-    ),
     // Set where no hook sees it, then connected or accepted.
-    ("l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c idle 33; connect c @l; show c -> off 33/75/9 | ours", false),
-    ("l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c count 3; connect c @l; show c -> off 7200/75/3 | ours", false),
-    (
-        "l=listener 127.0.0.1:0; rawset l idle 33; rawset l count 3; c=rawsocket inet stream 0; rawconnect c @l; a=accept l
+    "l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c idle 33; connect c @l; show c -> off 33/75/9 | ours",
+    "l=listener 127.0.0.1:0; c=rawsocket inet stream 0; rawset c count 3; connect c @l; show c -> off 7200/75/3 | ours",
+    "l=listener 127.0.0.1:0; rawset l idle 33; rawset l count 3; c=rawsocket inet stream 0; rawconnect c @l; a=accept l
          show a -> off 33/75/3 | ours",
-        false,
-    ),
     // Not TCP: the program has its way.
-    ("s=socket inet dgram 0; set s keepalive 1; show s -> on, not TCP; set s keepalive 0; show s -> off, not TCP", false),
-    ("s=socket unix stream 0; set s keepalive 1; show s -> on, not TCP", false),
+    "s=socket inet dgram 0; set s keepalive 1; show s -> on, not TCP; set s keepalive 0; show s -> off, not TCP",
+    "s=socket unix stream 0; set s keepalive 1; show s -> on, not TCP",
 ];
+
+const FORCED_MPTCP: &[&str] =
+    &["c=socket inet stream mptcp; set c count 20; set c keepalive 0; show c -> off 7200/75/20 | ours"];
 
 /// With the sentinel that stands in errno, every success also says that it was left alone.
 const ERRORS: &[&str] = &[

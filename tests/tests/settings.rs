@@ -48,6 +48,7 @@ type Settings = &'static [(&'static str, &'static str)];
 const PLAIN: Preload = Preload::With(&[]);
 /// A bad value.
 const BAD: Preload = Preload::With(&[("KA_IDLE", "bad")]);
+const LOGGED_TO_STDERR: Preload = Preload::With(&[("KA_IDLE", "bad"), ("KA_LOG", "stderr")]);
 
 fn steps(script: &str, environment: &[(&str, &str)]) -> Result<Steps> {
     let steps = Steps::new(PLAIN, script)?;
@@ -192,6 +193,8 @@ const VALUES: &[Value] = &[
     // Not ours, so it may hold anything.
     ("KA_IDEL", b"5", "on 60/15/9", ""),
     ("KA_IDLE2", b"5", "on 60/15/9", ""),
+    // It differs in the last byte alone.
+    ("KA_IDLX", b"5", "on 60/15/9", ""),
     ("ka_idle", b"5", "on 60/15/9", ""),
     ("KA_", b"\xff\xff", "on 60/15/9", ""),
     ("UNRELATED", b"\xff\xfe\x80", "on 60/15/9", ""),
@@ -486,6 +489,7 @@ fn hostile_standard_error() -> Result {
         format!("r,w=pair; dup2 w 2 -> 2; close r; exec; {then} yes"),
         // A connection, as inetd gives it: the peer would take it for data.
         format!("a,b=tcppair; dup2 a 2 -> 2; exec; {then} yes; drain b -> 0 bytes"),
+        format!("a,b=tcppair6; dup2 a 2 -> 2; exec; {then} yes; drain b -> 0 bytes"),
         // Something else by the time there is something to say.
         "r,w=pipe; dup2 w 2 -> 2; exec; a,b=tcppair; dup2 a 2 -> 2; s=socket inet stream 0; drain b -> 0 bytes".to_owned(),
         format!("close 2; exec; open {0} 2 -> 2; {then} yes; stat {0} -> 600, 0 bytes", path("later")),
@@ -496,7 +500,7 @@ fn hostile_standard_error() -> Result {
     each(&scripts, |script| {
         both_with(BAD, &[], script)?;
         // The log that goes to standard error is no less careful.
-        both_with(Preload::With(&[("KA_IDLE", "bad"), ("KA_LOG", "stderr")]), &[], script)
+        both_with(LOGGED_TO_STDERR, &[], script)
     })?;
     assert_eq!(fs::metadata(at_limit)?.len(), 10_000);
     let data = path("data");
@@ -514,6 +518,15 @@ fn hostile_standard_error() -> Result {
     ] {
         let ended = Steps::new(PLAIN, script)?.command()?.run()?.status.to_string();
         assert!(ended.contains(signal), "{ended}");
+    }
+    // What the host itself has blocked stays so, and what waits for it goes on waiting.
+    for waiting in ["sigpipe", "signals"] {
+        let signals = if waiting == "sigpipe" { "PIPE! are blocked" } else { "are blocked" };
+        let script = format!(
+            "r,w=pipe; dup2 w 2 -> 2; close r; exec; {waiting}; s=socket inet stream 0; t=socket inet stream 0; signals -> {signals}"
+        );
+        both_with(BAD, &[], &script)?;
+        both_with(LOGGED_TO_STDERR, &[], &script)?;
     }
     // Where a complaint can be read it is to be read.
     for stderr in ["r,w=pipe", "r,w=pair"] {
@@ -538,9 +551,7 @@ fn background_of_a_terminal() -> Result {
     let output = in_background(script)?.run()?;
     let (status, said) = (output.status, output.stderr.clone());
     assert!(String::from_utf8(output.success()?)?.contains("show s: on 60/15/9"), "{status}");
-    if !said.is_empty() {
-        expect_complaint(&said, "KA_IDLE", b"bad", NUMBER)?;
-    }
+    expect_complaint(&said, "KA_IDLE", b"bad", NUMBER)?;
     // The scene is what it is said to be.
     assert_eq!(in_background("print x")?.run()?.status.code(), Some(99));
     Ok(())
@@ -786,6 +797,11 @@ fn hostile_log_files() -> Result {
     }
     assert_eq!(fs::read_to_string(target)?, "mine\n");
     assert!(!scratch.join("nothing").exists());
+    // A value is put back, but the line about it cannot be written: errno is as the call left it.
+    let forced = "s=socket inet stream 0; set s idle 20; set s keepalive 0; show s -> on 60/15/9";
+    for path in &paths {
+        nothing(&Steps::new(PLAIN, forced)?.env("KA_FORCE", "1").env("KA_LOG", path).run()?)?;
+    }
     // Nobody has read from it for a long time.
     let full = scratch.join("full").display().to_string();
     let script = format!("f=open {full}; fill f -> full; {script}; fill f -> was full");
@@ -829,7 +845,7 @@ fn programs_that_are_skipped() -> Result {
     let (vsftpd, mine, other) = (named("vsftpd")?, named("mine")?, named("chronyd2")?);
     let link = scratch.join("link");
     symlink(&chronyd, &link)?;
-    let cases: [(&Path, &str, bool); 11] = [
+    let cases: [(&Path, &str, bool); 12] = [
         (&chronyd, "", true),
         (&vsftpd, "", true),
         (&other, "", false),
@@ -837,6 +853,7 @@ fn programs_that_are_skipped() -> Result {
         (&mine, "mine", true),
         (&mine, "other: mine\r", true),
         (&mine, "min:mine2:Mine:*", false),
+        (&mine, "min_", false),
         // A path is no name; the other names hold.
         (&mine, "/usr/bin/mine:mine", true),
         // What is named is added to the list that is built in.
@@ -866,6 +883,13 @@ fn programs_that_are_skipped() -> Result {
     let mut command = steps("s=socket inet stream 0; show s", &[])?.program(&mine).command()?.arg0("chronyd");
     command = command.env("KA_SKIP", "other");
     assert!(String::from_utf8(command.succeed()?)?.ends_with("show s: on 60/15/9\n"));
+    // Where it was executed without a name it has that of its file.
+    for (path, shows) in [(&chronyd, "off"), (&mine, "off"), (&other, "on 60/15/9")] {
+        for execute in ["exec", "fexec"] {
+            let script = format!("{execute}; s=socket inet stream 0; show s -> {shows}");
+            steps(&script, &[("LATER_KA_SKIP", "mine")])?.program(path).run()?;
+        }
+    }
     // A script is executed by its own name, whatever runs it.
     let interpreter = program.display();
     let text = scratch.write_program("text", &format!("#!{interpreter} s=socket inet stream 0\n"))?;

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             add("program_with_libdl", program_with_libdl);
         }
     }
+    trials.push(trial("host_looked_up_before_main", &[Need::Program("cc")], looked_up_before_main));
     trials.push(trial("host_cancelled_in_cplusplus", &[Need::Program("c++")], cancelled_in_cplusplus));
     trials.push(trial("host_debug_build", &[Need::Program("cc")], debug_build));
     run(trials)
@@ -304,6 +305,24 @@ const DEFAULTS: Preload = Preload::With(&[]);
 
 fn defaults() -> Keepalive {
     Keepalive::new(60, 15, 9)
+}
+
+/// Looking a function up takes the loader's lock, which a signal handler must not wait for: all of that is over before the
+/// program's own code runs. The loader itself tells of each look-up.
+fn looked_up_before_main() -> Result {
+    let sockets = HOST.compile("sockets.c", &[])?;
+    // The program's own look-ups are then over, too.
+    let program = HOST.program(&sockets)?.preload(Preload::OURS).env("LD_BIND_NOW", "1");
+    let said = end(expect(start(program.env("LD_DEBUG", "symbols,files"))?, &every_way(Preload::ours()))?)?;
+    let (_, ours) = said
+        .split_once(&format!("calling init: {}\n", library()?.display()))
+        .ok_or("the library is not initialised")?;
+    let (ours, afterwards) = ours.split_once("transferring control: ").ok_or("the program does not begin")?;
+    for name in ["socket", "connect", "accept", "accept4", "setsockopt", "getsockopt"] {
+        let looked_up = format!("symbol={name}; ");
+        assert!(ours.contains(&looked_up) && !afterwards.contains(&looked_up), "{name}:\n{said}");
+    }
+    Ok(())
 }
 
 /// Not one variable: the loader is told on its command line what to preload.

@@ -25,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
     let environment = Environment::from_entries(entries());
     for value in entries().chain(Variable::ALL.iter().filter_map(|&variable| environment.get(variable))) {
         addresses(value);
-        skip::is_skipped(value, environment.get(Variable::Skip));
+        let _ = skip::skipped(skip::linked_name(value), environment.get(Variable::Skip));
+        skip::is_nameless(value);
     }
     settings::is_disabled(&environment);
     if let Ok(Log::Path(path)) = settings::log(&environment) {

@@ -16,6 +16,24 @@ pub fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
+/// Whether this path names a descriptor or a link in /proc, and so no program: fexecve(3) makes it `/dev/fd/N` (see
+/// execveat(2)) or, in musl, `/proc/self/fd/N`; who executes himself anew gives `/proc/self/exe`.
+pub fn is_nameless(executed: &[u8]) -> bool {
+    let name = base_name(executed);
+    let number = !name.is_empty() && name.iter().all(u8::is_ascii_digit);
+    if executed.starts_with(b"/proc/") {
+        number || name == b"exe"
+    } else {
+        number && executed.starts_with(b"/dev/fd/")
+    }
+}
+
+/// The name of a file whose link in /proc/PID/exe reads so.
+pub fn linked_name(link: &[u8]) -> &[u8] {
+    // What proc(5) says of a file that is gone.
+    base_name(link.strip_suffix(b" (deleted)").unwrap_or(link))
+}
+
 /// Whether every name is one that a program can be known by.
 pub fn check(list: &[u8]) -> Result<(), ErrorKind> {
     if base_name(list).len() < list.len() { Err(ErrorKind::SkipIsPath) } else { Ok(()) }
@@ -40,18 +58,12 @@ impl Skipped {
     }
 }
 
-/// Who says that the program that was executed by this path is left alone, if anybody.
-pub fn skipped(executed: &[u8], list: Option<&[u8]>) -> Option<Skipped> {
-    let name = base_name(executed);
+/// Who says that the program of this base name is left alone, if anybody.
+pub fn skipped(name: &[u8], list: Option<&[u8]>) -> Option<Skipped> {
     let has = |list: &[u8]| names(list).any(|n| n == name);
     if has(BUILT_IN.as_bytes()) {
         Some(Skipped::BuiltIn)
     } else {
         list.is_some_and(has).then_some(Skipped::Named)
     }
-}
-
-/// Whether the program that was executed by this path is left alone: named in the built-in list or in `list`.
-pub fn is_skipped(executed: &[u8], list: Option<&[u8]>) -> bool {
-    skipped(executed, list).is_some()
 }
