@@ -27,7 +27,20 @@ fn main() -> ExitCode {
         trial("number_reused_while_connect_blocks", &[CC], number_reused),
         trial("what_many_threads_have_chosen", &[CC], what_many_threads_have_chosen),
         trial("smallest_stacks", &[CC], smallest_stacks),
-        trial("the_log_is_not_seen", &[CC], the_log_is_not_seen),
+        trial("the_log_is_not_seen", &[CC], || {
+            the_log_is_not_seen(&[
+                ("table", 2000),
+                ("fork", 500),
+                ("number", 50_000),
+                ("data", 50_000),
+                ("jump", 1000),
+                ("pending", 1),
+                ("wait", 100),
+            ])
+        }),
+        trial("the_log_is_no_namespaces_init", &[CC, Need::Root], || {
+            the_log_is_not_seen(&[("namespace", 1)])
+        }),
         trial("many_threads", &[CC], || many_threads(&[Preload::OURS], 2000)),
     ];
     if long() {
@@ -282,26 +295,24 @@ fn many_threads(ways: &[Preload], connections: u32) -> Result {
 
 /// Neither the descriptor that a log file is written through nor the mask that is in force meanwhile is seen by another
 /// thread, a forked child, a handler that jumps out of it, or somebody who waits for children.
-fn the_log_is_not_seen() -> Result {
+fn the_log_is_not_seen(scenes: &[(&str, u32)]) -> Result {
     let program = compile("cc", "apart.c", &["-pthread"])?;
-    each(
-        &[("table", 2000), ("fork", 500), ("jump", 1000), ("pending", 1), ("wait", 100)],
-        |(what, rounds)| {
-            let scratch = Scratch::new()?;
-            let log = scratch.join("log");
-            let output = Program::new(&program)
-                .arg(what)
-                .arg(&log)
-                .arg(rounds.to_string())
-                .preload(Preload::With(&[]))
-                .env("KA_LOG", &log)
-                .run()?;
-            if output.stdout != b"0\n" {
-                return Err(format!("{what}: {} times seen", String::from_utf8_lossy(&output.stdout)).into());
-            }
-            // It was logged all the while.
-            let lines = std::fs::read_to_string(&log)?.lines().count();
-            if lines < 2 { Err(format!("{what}: {lines} lines").into()) } else { Ok(()) }
-        },
-    )
+    each(scenes, |(what, rounds)| {
+        let scratch = Scratch::new()?;
+        let log = scratch.join("log");
+        let output = Program::new(&program)
+            .arg(what)
+            .arg(&log)
+            .arg(rounds.to_string())
+            .preload(Preload::With(&[]))
+            .env("KA_LOG", &log)
+            .env("KA_FORCE", "1")
+            .run()?;
+        if output.stdout != b"0\n" {
+            return Err(format!("{what}: {} times seen", String::from_utf8_lossy(&output.stdout)).into());
+        }
+        // It was logged all the while.
+        let lines = std::fs::read_to_string(&log)?.lines().count();
+        if lines < 2 { Err(format!("{what}: {lines} lines").into()) } else { Ok(()) }
+    })
 }

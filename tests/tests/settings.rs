@@ -508,6 +508,14 @@ fn hostile_standard_error() -> Result {
         "r,w=pipe; dup2 w 2 -> 2; exec; open {data} 2 -> 2; {then} yes; drain r -> 0 bytes; stat {data} -> 600, 0 bytes"
     );
     both_with(BAD, &[], &reopened)?;
+    // Another file that has been given the number of the one that is gone.
+    let gone = path("gone");
+    let script = |inode: &str| {
+        format!(
+            "open {gone} 2 -> 2; exec; replace {gone} -> {inode} inode; {then} yes; stat {gone} -> 600, 0 bytes"
+        )
+    };
+    both_with(BAD, &[], &script("same")).or_else(|_| both_with(BAD, &[], &script("another")))?;
     // The scenes are what they are said to be: they do harm to a program that writes by itself.
     for (script, signal) in [
         ("r,w=pipe; dup2 w 2 -> 2; close r; exec; print x", "SIGPIPE"),
@@ -806,6 +814,11 @@ fn hostile_log_files() -> Result {
     let full = scratch.join("full").display().to_string();
     let script = format!("f=open {full}; fill f -> full; {script}; fill f -> was full");
     nothing(&steps(&script, &[("KA_LOG", &full)])?.run()?)?;
+    // No child can be made any more: nothing is said after that.
+    let log = scratch.join("log");
+    let refused = format!("refuse clone; {forced}");
+    nothing(&steps(&refused, &[("KA_LOG", &log.display().to_string()), ("KA_FORCE", "1")])?.run()?)?;
+    assert_eq!(fs::read_to_string(&log)?.lines().count(), 1);
     // A file that must not grow.
     let limit = scratch.write("limit", vec![b'x'; 10_000])?;
     let script = format!(
