@@ -89,15 +89,9 @@ fn takes_more() -> bool {
 /// Appends text to the file with this path, which a zero ends; makes the file if there is none. It must be a regular
 /// file that belongs to the user who runs the program. Whatever goes wrong, the text is dropped.
 pub fn to_file(path: &[u8], text: &[u8]) {
-    // A FIFO must not hang the host, a link must not lead it elsewhere, a terminal must not become its own.
-    let flags = libc::O_WRONLY
-        | libc::O_APPEND
-        | libc::O_CREAT
-        | libc::O_CLOEXEC
-        | libc::O_NOCTTY
-        | libc::O_NONBLOCK
-        | libc::O_NOFOLLOW;
-    // The child's end closes it.
+    // A FIFO must not hang the host, a link must not lead it elsewhere. The child, which is no session's leader and
+    // executes nothing, needs neither O_NOCTTY nor O_CLOEXEC, and its end closes the file.
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     apart(|| {
         // SAFETY: the path ends with a zero.
         let fd = unsafe { syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) };

@@ -64,7 +64,15 @@ fn numbers() -> Result {
         // Measured with a capture: one probe in 75 s.
         ("2/75/9", &["first after 2 s", "one every 75 s", "48 probes an hour"]),
         // Measured: with a user timeout of 10 s, ETIMEDOUT after 10 s.
-        ("2/1/3/10", &["user timeout 10 s\n", "after 10 s without an answer", "the count is not looked at"]),
+        (
+            "2/1/3/10",
+            &[
+                "user timeout 10 s\n",
+                "after 10 s without an answer",
+                "the count is not looked at",
+                "  connect   ends with ETIMEDOUT after 10 s",
+            ],
+        ),
     ];
     each(&cases, |(values, parts)| says(explain(&[values])?, 0, parts).map(drop))
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use kashim_tests::{
     Need, Output, Preload, Program, Result, Scratch, Steps, both_with, compile, each, fixture, library, run,
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         trial("environments", &[CC], environments),
         trial("when_complaints_appear", &[CC], when_complaints_appear),
         trial("hostile_standard_error", &[CC], hostile_standard_error),
+        trial("user_timeout_bounds_connect", &[CC], user_timeout_bounds_connect),
         trial("background_of_a_terminal", &[CC, Need::Program("python3")], background_of_a_terminal),
         trial("hazards_are_named_in_the_log", &[CC], hazards_are_named_in_the_log),
         trial("the_log_says_why", &[CC], || each(LOGGED, logged)),
@@ -318,6 +320,19 @@ fn disable(&(word, disabled): &(&[u8], bool)) -> Result {
     if disabled == said.is_empty() { Ok(()) } else { Err(format!("was written: {said:?}").into()) }
 }
 
+/// A listener whose queue is full answers nobody.
+fn user_timeout_bounds_connect() -> Result {
+    let script =
+        "l=socket inet stream 0; bind l 127.0.0.1:0; listen l 0; a=rawsocket inet stream 0; rawconnect a @l
+        b=rawsocket inet stream+nonblock 0; rawconnect b @l -> -1 EINPROGRESS
+        c=socket inet stream 0; show c -> on 60/15/9, user timeout 1000; connect c @l -> -1 ETIMEDOUT";
+    // The kernel itself goes on for two minutes.
+    let since = Instant::now();
+    nothing(&steps(script, &[("KA_USER_TIMEOUT", "1")])?.run()?)?;
+    assert!(since.elapsed() < Duration::from_secs(60));
+    Ok(())
+}
+
 fn one_bad_value_does_not_spoil_the_others() -> Result {
     let bad = [
         ("KA_IDLE", "5 m"),
@@ -502,7 +517,7 @@ fn hostile_standard_error() -> Result {
         // The log that goes to standard error is no less careful.
         both_with(LOGGED_TO_STDERR, &[], script)
     })?;
-    assert_eq!(fs::metadata(at_limit)?.len(), 10_000);
+    assert_eq!(fs::metadata(&at_limit)?.len(), 10_000);
     let data = path("data");
     let reopened = format!(
         "r,w=pipe; dup2 w 2 -> 2; exec; open {data} 2 -> 2; {then} yes; drain r -> 0 bytes; stat {data} -> 600, 0 bytes"
@@ -528,13 +543,20 @@ fn hostile_standard_error() -> Result {
         assert!(ended.contains(signal), "{ended}");
     }
     // What the host itself has blocked stays so, and what waits for it goes on waiting.
-    for waiting in ["sigpipe", "signals"] {
-        let signals = if waiting == "sigpipe" { "PIPE! are blocked" } else { "are blocked" };
-        let script = format!(
-            "r,w=pipe; dup2 w 2 -> 2; close r; exec; {waiting}; s=socket inet stream 0; t=socket inet stream 0; signals -> {signals}"
-        );
-        both_with(BAD, &[], &script)?;
-        both_with(LOGGED_TO_STDERR, &[], &script)?;
+    let refusing = [
+        "r,w=pipe; dup2 w 2 -> 2; close r".to_owned(),
+        format!("open {} 2 -> 2; limit fsize 10000", at_limit.display()),
+    ];
+    for (scene, signal) in refusing.iter().zip(["PIPE", "XFSZ"]) {
+        for (waits, signals) in
+            [(String::new(), String::new()), (format!("waits {signal};"), format!("{signal}! "))]
+        {
+            let script = format!(
+                "{scene}; exec; {waits} s=socket inet stream 0; t=socket inet stream 0; signals -> {signals}are blocked"
+            );
+            both_with(BAD, &[], &script)?;
+            both_with(LOGGED_TO_STDERR, &[], &script)?;
+        }
     }
     // Where a complaint can be read it is to be read.
     for stderr in ["r,w=pipe", "r,w=pair"] {

@@ -27,12 +27,9 @@ pub fn explain(values: &Values, kernel: &Defaults) -> String {
         let _ = writeln!(out, "with what the kernel has here: {idle}/{interval}/{count}");
     }
     out.push('\n');
-    for (name, words) in [
-        ("probes", probes(&timing)),
-        ("dead", dead(&timing)),
-        ("outage", outage(&timing)),
-        ("traffic", traffic(&timing)),
-    ] {
+    let connect = timing.user_timeout.map(|timeout| ("connect", connect(timeout)));
+    let lines = [("probes", probes(&timing)), ("dead", dead(&timing)), ("outage", outage(&timing))];
+    for (name, words) in lines.into_iter().chain(connect).chain([("traffic", traffic(&timing))]) {
         let _ = writeln!(out, "  {name:<10}{words}");
     }
     out.push_str("\n  outlives  forgets after\n");
@@ -89,6 +86,10 @@ fn dead(timing: &Timing) -> String {
         ),
     };
     format!("after {after} s without an answer ({why}): then the program gets ETIMEDOUT")
+}
+
+fn connect(user_timeout: u32) -> String {
+    format!("ends with ETIMEDOUT after {user_timeout} s if the other end does not answer")
 }
 
 fn outage(timing: &Timing) -> String {
