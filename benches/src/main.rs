@@ -11,6 +11,7 @@ mod sockets;
 mod start;
 mod statistics;
 mod table;
+mod wrappers;
 
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,8 @@ fn main() -> Result<()> {
     told("process start");
     let start = start::measure(&bench, "/bin/true")?;
     let threaded = start::measure(&bench, &bench.program("threads"))?;
+    told("wrappers");
+    let wrappers = wrappers::measure(&bench)?;
     told("sockets");
     let sockets = sockets::measure(&bench)?;
     told("system calls");
@@ -72,6 +75,16 @@ fn main() -> Result<()> {
 
     report::write(
         &bench,
-        &report::Results { footprints, start, threaded, sockets, calls, established, connections, wire },
+        &report::Results {
+            footprints,
+            start,
+            threaded,
+            wrappers,
+            sockets,
+            calls,
+            established,
+            connections,
+            wire,
+        },
     )
 }

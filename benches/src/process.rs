@@ -20,24 +20,25 @@ pub struct Run {
 
 /// A program to be started over and over again, with all that it needs laid out in advance.
 pub struct Spawner {
-    path: CString,
+    words: Vec<CString>,
     environment: Vec<CString>,
 }
 
 impl Spawner {
-    /// The program at this path, without arguments, preloaded.
-    pub fn new(path: &str, preload: &Preload) -> Result<Self> {
+    /// A program, by its path, and its arguments, preloaded.
+    pub fn new(words: &[&str], preload: &Preload) -> Result<Self> {
         let entry = |(name, value): &(String, String)| CString::new(format!("{name}={value}"));
         let environment = preload.environment().iter().map(entry).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { path: CString::new(path)?, environment })
+        let words = words.iter().map(|&word| CString::new(word)).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { words, environment })
     }
 
     /// Runs it to its end, which must be a good one.
     pub fn run(&self) -> Result<Run> {
-        let arguments = [self.path.as_ptr().cast_mut(), null_mut()];
-        let end = std::iter::once(null_mut());
-        let environment: Vec<*mut libc::c_char> =
-            self.environment.iter().map(|entry| entry.as_ptr().cast_mut()).chain(end).collect();
+        let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
+            strings.iter().map(|string| string.as_ptr().cast_mut()).chain([null_mut()]).collect()
+        };
+        let (arguments, environment) = (pointers(&self.words), pointers(&self.environment));
         let (mut pid, mut status) = (0, 0);
         // SAFETY: all zeroes are a `rusage`.
         let mut usage = unsafe { zeroed::<libc::rusage>() };
@@ -46,7 +47,7 @@ impl Spawner {
         let error = unsafe {
             libc::posix_spawn(
                 &raw mut pid,
-                self.path.as_ptr(),
+                arguments[0],
                 null(),
                 null(),
                 arguments.as_ptr(),
@@ -60,7 +61,7 @@ impl Spawner {
         let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
         let time = start.elapsed().as_secs_f64() * 1e6;
         if waited != pid || status != 0 {
-            return Err(format!("{} ended with status {status}", self.path.to_string_lossy()).into());
+            return Err(format!("{:?} ended with status {status}", self.words).into());
         }
         Ok(Run { time, faults: usage.ru_minflt as f64 })
     }

@@ -23,6 +23,8 @@ pub struct Results {
     pub start: Start,
     /// Of one with threads.
     pub threaded: Start,
+    /// A table.
+    pub wrappers: String,
     /// By kind of socket.
     pub sockets: Sockets,
     /// A table.
@@ -75,7 +77,8 @@ fn summary(bench: &Bench, results: &Results) -> String {
 }
 
 fn page(bench: &Bench, results: &Results) -> Result<String> {
-    let Results { footprints, start, threaded, sockets, calls, established, connections, wire } = results;
+    let Results { footprints, start, threaded, wrappers, sockets, calls, established, connections, wire } =
+        results;
     let versions = fs::read_to_string(bench.directory.join("versions"))?;
     Ok(format!(
         "\
@@ -108,6 +111,11 @@ kashim: {} of minimal C for `/bin/true`, {} for the program with threads.
 A C program that starts four threads and waits for them:
 
 {}
+## Wrappers
+
+What is put before a command, as Debian has it; `ka-run` is the installed one, which executes the command itself.
+
+{wrappers}
 ## Memory and size
 
 Of `/bin/cat`, waiting for input, the mean of many: addresses are random, and so is how many pages are touched. Resident

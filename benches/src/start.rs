@@ -27,7 +27,7 @@ pub struct Start {
 pub fn measure(bench: &Bench, program: &str) -> Result<Start> {
     let blocks = bench.rounds(200, 15);
     let spawners =
-        bench.preloads.iter().map(|p: &Preload| Spawner::new(program, p)).collect::<Result<Vec<_>>>()?;
+        bench.preloads.iter().map(|p: &Preload| Spawner::new(&[program], p)).collect::<Result<Vec<_>>>()?;
     for spawner in &spawners {
         spawner.run()?;
     }
