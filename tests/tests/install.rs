@@ -47,14 +47,16 @@ impl Shell {
 }
 
 /// What an installation consists of, below its prefix.
-const FILES: [&str; 21] = [
+const FILES: [&str; 24] = [
     "bin/ka",
     "bin/ka-run",
     "bin/kashim-profile.sh",
     "lib/libkashim.so",
     "share/bash-completion/completions/ka",
+    "share/bash-completion/completions/ka-run",
     "share/doc/kashim/LICENSE-APACHE",
     "share/doc/kashim/LICENSE-MIT",
+    "share/fish/vendor_completions.d/ka-run.fish",
     "share/fish/vendor_completions.d/ka.fish",
     "share/kashim/manifest",
     "share/man/man1/ka-check.1",
@@ -69,6 +71,7 @@ const FILES: [&str; 21] = [
     "share/man/man1/ka.1",
     "share/man/man7/kashim.7",
     "share/zsh/site-functions/_ka",
+    "share/zsh/site-functions/_ka-run",
 ];
 
 /// Everything below a directory: permissions and content of files, and permissions of directories.

@@ -56,9 +56,9 @@ fn help_names_every_subcommand() -> Result {
 }
 
 /// The script with the completions, in a file.
-fn script(shell: &str, scratch: &Scratch, name: &str) -> Result<String> {
-    let script = Program::new(ka()?).args(["generate", "completions", shell]).succeed()?;
-    Ok(scratch.write(name, script)?.display().to_string())
+fn script(shell: &str, scratch: &Scratch, file: &str, name: &str) -> Result<String> {
+    let script = Program::new(ka()?).args(["generate", "completions", shell, name]).succeed()?;
+    Ok(scratch.write(file, script)?.display().to_string())
 }
 
 fn offers(output: Vec<u8>, words: &[&str]) -> Result {
@@ -69,7 +69,7 @@ fn offers(output: Vec<u8>, words: &[&str]) -> Result {
 
 fn bash() -> Result {
     let scratch = Scratch::new()?;
-    let file = script("bash", &scratch, "ka.bash")?;
+    let file = script("bash", &scratch, "ka.bash", "ka")?;
     let complete = |words: &str, last: &str| {
         let command = format!(
             "source {file}; COMP_WORDS=(ka {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _ka ka '{last}' ka; \
@@ -79,18 +79,26 @@ fn bash() -> Result {
     };
     offers(complete("''", "")?, &SUBCOMMANDS)?;
     offers(complete("pr", "pr")?, &["probe"])?;
-    offers(complete("probe --", "--")?, &["--max", "--json"])
+    offers(complete("probe --", "--")?, &["--max", "--json"])?;
+    let ka_run = script("bash", &scratch, "ka-run.bash", "ka-run")?;
+    let command = format!(
+        "source {ka_run}; COMP_WORDS=(ka-run --i); COMP_CWORD=1; $(complete -p ka-run | sed 's/.*-F \\([^ ]*\\).*/\\1/') ka-run --i ka-run; \
+         echo \"${{COMPREPLY[@]}}\""
+    );
+    offers(Program::new("bash").args(["--norc", "-c", &command]).succeed()?, &["--idle", "--interval"])
 }
 
 /// Its completion only runs in a line editor, so this loads it, and looks at what it is about.
 fn zsh() -> Result {
     let scratch = Scratch::new()?;
-    let file = script("zsh", &scratch, "_ka")?;
+    let file = script("zsh", &scratch, "_ka", "ka")?;
+    let ka_run = script("zsh", &scratch, "_ka-run", "ka-run")?;
     let directory = scratch.path().display();
     let command = format!(
-        "fpath=({directory} $fpath); autoload -Uz compinit && compinit -D -u && autoload +X _ka && echo ${{_comps[ka]}}"
+        "fpath=({directory} $fpath); autoload -Uz compinit && compinit -D -u && autoload +X _ka && echo ${{_comps[ka]}} ${{_comps[ka-run]}}"
     );
-    offers(Program::new("zsh").args(["-f", "-c", &command]).succeed()?, &["_ka"])?;
+    offers(Program::new("zsh").args(["-f", "-c", &command]).succeed()?, &["_ka", "_ka-run"])?;
+    assert!(fs::read_to_string(ka_run)?.contains("--idle="));
     let text = fs::read_to_string(file)?;
     each(
         &SUBCOMMANDS,
@@ -100,11 +108,13 @@ fn zsh() -> Result {
 
 fn fish() -> Result {
     let scratch = Scratch::new()?;
-    let file = script("fish", &scratch, "ka.fish")?;
+    let file = script("fish", &scratch, "ka.fish", "ka")?;
+    let ka_run = script("fish", &scratch, "ka-run.fish", "ka-run")?;
     let complete = |line: &str| {
-        let command = format!("source {file}; complete --do-complete '{line}'");
+        let command = format!("source {file}; source {ka_run}; complete --do-complete '{line}'");
         Program::new("fish").args(["--no-config", "-c", &command]).env("HOME", scratch.path()).succeed()
     };
     offers(complete("ka ")?, &SUBCOMMANDS)?;
-    offers(complete("ka probe --")?, &["--max", "--json"])
+    offers(complete("ka probe --")?, &["--max", "--json"])?;
+    offers(complete("ka-run --i")?, &["--idle", "--interval"])
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Command, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Command, CommandFactory, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::commands::run::args::KaRun;
 use crate::output::escape::escaped;
 use crate::output::print::print;
 
@@ -40,6 +41,9 @@ enum What {
     Completions {
         /// Which shell
         shell: Supported,
+        /// Of which command
+        #[arg(default_value = "ka")]
+        name: Name,
     },
 }
 
@@ -50,6 +54,13 @@ enum Supported {
     Zsh,
 }
 
+/// A name that this program is called by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    Ka,
+    KaRun,
+}
+
 /// Writes what is asked for, made of `command`, the whole command line.
 pub fn run(args: GenerateArgs, command: Command) -> Result<Exit, Error> {
     match args.what {
@@ -57,14 +68,17 @@ pub fn run(args: GenerateArgs, command: Command) -> Result<Exit, Error> {
             let shown = escaped(directory.as_os_str().as_encoded_bytes()).into_owned();
             Error::new(format!("cannot write manual pages into {shown}: {error}"))
         })?,
-        What::Completions { shell } => {
+        What::Completions { shell, name } => {
             let shell = match shell {
                 Supported::Bash => Shell::Bash,
                 Supported::Fish => Shell::Fish,
                 Supported::Zsh => Shell::Zsh,
             };
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut { command }, "ka", &mut script);
+            match name {
+                Name::Ka => clap_complete::generate(shell, &mut { command }, "ka", &mut script),
+                Name::KaRun => clap_complete::generate(shell, &mut KaRun::command(), "ka-run", &mut script),
+            }
             print(&script)?;
         }
     }
