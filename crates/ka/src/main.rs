@@ -1,5 +1,6 @@
 //! `ka` shows, changes and measures the TCP keepalives of running programs.
 
+mod cgroup;
 mod cli;
 mod commands;
 mod output;

@@ -107,6 +107,13 @@ impl Environment {
         Ok(Self { entries, unknown })
     }
 
+    /// Gives a variable another value.
+    pub fn set(&mut self, variable: Variable, value: &[u8]) {
+        let start = [variable.text(), b"="].concat();
+        self.entries.retain(|entry| !entry.starts_with(&start));
+        self.entries.push([&start, value].concat());
+    }
+
     /// As the parser wants it.
     pub fn policy(&self) -> environment::Environment<'_> {
         environment::Environment::from_entries(self.entries.iter().map(Vec::as_slice))

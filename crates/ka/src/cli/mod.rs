@@ -6,4 +6,5 @@ pub mod exit;
 pub mod host_port;
 pub mod middlebox;
 pub mod selector;
+pub mod settings;
 pub mod values;

@@ -1,7 +1,10 @@
 //! The subcommands, a module each, with its arguments in `args`; and the command line as a whole, the one definition of
 //! which help, manual pages and completions are made.
 
+mod attach;
+mod attached;
 mod check;
+mod detach;
 mod explain;
 mod generate;
 mod probe;
@@ -31,6 +34,12 @@ pub enum Command {
     Set(set::args::SetArgs),
     /// Measure after how much silence a path forgets a connection
     Probe(probe::args::ProbeArgs),
+    /// Give keepalive to all connections of a service, a container or the host, without a preload
+    Attach(attach::args::AttachArgs),
+    /// Undo ka attach
+    Detach(detach::DetachArgs),
+    /// Show what is attached where, and what came of it
+    Attached(attached::AttachedArgs),
     /// Say whether and how a command would be served by the library
     Check(check::args::CheckArgs),
     /// Say what keepalive values mean
@@ -46,6 +55,9 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Status(args) => status::run(args),
         Command::Set(args) => set::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Attach(args) => attach::run(args),
+        Command::Detach(args) => detach::run(args),
+        Command::Attached(args) => attached::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Generate(args) => generate::run(args, Cli::command()),
