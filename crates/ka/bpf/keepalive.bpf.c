@@ -48,15 +48,12 @@ struct settings {
 	struct values plain;    /* where no rule matches */
 	__u32 force;
 	__u32 rules;
-	struct rule rule[MAX_RULES];
+	/* One more than there can be: without CAP_PERFMON the verifier wants the pointer behind the last one inside too. */
+	struct rule rule[MAX_RULES + 1];
 };
 
 /* What became of the sockets, in the order of layout.rs. */
 enum counter { SET, ALREADY, OWN, OFF, INNER, REFUSED, UNREADABLE, HELD, COUNTERS };
-
-struct counters {
-	__u64 of[COUNTERS];
-};
 
 struct map {
 	__u32 type, key_size, value_size, max_entries, flags;
@@ -74,8 +71,8 @@ struct map ka_settings SEC("maps") = {
 struct map ka_counters SEC("maps") = {
 	.type = BPF_MAP_TYPE_PERCPU_ARRAY,
 	.key_size = sizeof(__u32),
-	.value_size = sizeof(struct counters),
-	.max_entries = 1,
+	.value_size = sizeof(__u64),
+	.max_entries = COUNTERS,
 };
 
 /* Left in `reply`, which the kernel does not look at for the two events, for the programs of outer cgroups: they run
@@ -84,11 +81,11 @@ struct map ka_counters SEC("maps") = {
 
 static __always_inline void count(enum counter which)
 {
-	__u32 zero = 0;
-	struct counters *counters = bpf_map_lookup_elem(&ka_counters, &zero);
+	__u32 key = which;
+	__u64 *counter = bpf_map_lookup_elem(&ka_counters, &key);
 
-	if (counters)
-		counters->of[which]++;
+	if (counter)
+		++*counter;
 }
 
 static __always_inline struct settings *settings_of(__u64 namespace)
@@ -116,12 +113,20 @@ static __always_inline int option_of(int field)
 	}
 }
 
+/* The next rule. A constant is added to the pointer: the verifier takes no number that differs from turn to turn of a
+ * loop, unless the loader has CAP_PERFMON. The compiler would make one if it saw what is added to what. */
+#define NEXT(rule)                                 \
+	({                                         \
+		(rule)++;                          \
+		asm volatile("" : "+r"(rule));     \
+	})
+
 /* The first rule for the connection, or null. */
 static __always_inline struct rule *find(struct settings *settings, const __u32 peer[4], __u16 family, __u16 port)
 {
-	for (__u32 i = 0; i < MAX_RULES && i < settings->rules; i++) {
-		struct rule *rule = &settings->rule[i];
+	struct rule *rule = settings->rule;
 
+	for (__u32 i = 0; i < MAX_RULES && i < settings->rules; i++, NEXT(rule)) {
 		if (port < rule->low_port || port > rule->high_port)
 			continue;
 		if (rule->family != ANY && rule->family != family)
@@ -238,16 +243,30 @@ static __always_inline int shows(const struct values *now, const struct values *
 	return 1;
 }
 
+static __always_inline __u32 value_of(const struct values *values, int field)
+{
+	switch (field) {
+	case 0:
+		return values->field[0];
+	case 1:
+		return values->field[1];
+	case 2:
+		return values->field[2];
+	default:
+		return values->field[3];
+	}
+}
+
+/* Whether the socket is ours, and this field (or SO_KEEPALIVE, -1) one that we set. */
 static __always_inline int is_ours(struct settings *settings, const struct values *now, int field)
 {
-	if (shows(now, &settings->plain) && (field < 0 || settings->plain.field[field & 3]))
-		return 1;
-	for (__u32 i = 0; i < MAX_RULES && i < settings->rules; i++) {
-		struct rule *rule = &settings->rule[i];
+	struct rule *rule = settings->rule;
 
-		if (!rule->off && shows(now, &rule->want) && (field < 0 || rule->want.field[field & 3]))
+	if (shows(now, &settings->plain) && (field < 0 || value_of(&settings->plain, field)))
+		return 1;
+	for (__u32 i = 0; i < MAX_RULES && i < settings->rules; i++, NEXT(rule))
+		if (!rule->off && shows(now, &rule->want) && (field < 0 || value_of(&rule->want, field)))
 			return 1;
-	}
 	return 0;
 }
 

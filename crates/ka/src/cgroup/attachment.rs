@@ -5,7 +5,7 @@
 //! nothing is left behind.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use kashim_policy::keepalive::Defaults;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::denial::{Step, explain};
-use super::layout::{COUNTERS, Counts, Policy, SETTINGS_SIZE};
+use super::layout::{Counts, Policy, SETTINGS_SIZE};
 use super::namespaces::Namespace;
 use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
 use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
@@ -186,14 +186,21 @@ pub fn read(cgroup: &Cgroup) -> Result<Option<Attachment>, Error> {
             let mut value = vec![0; SETTINGS_SIZE];
             syscall::look_up(&map, &0u64.to_ne_bytes(), &mut value).map_err(failed)?;
             attachment.policy = Policy::from_bytes(&value);
-        } else if name == counters && size as usize == Counts::SIZE {
-            let mut value = vec![0; Counts::SIZE * possible_processors()];
-            syscall::look_up(map.as_fd(), &0u32.to_ne_bytes(), &mut value).map_err(failed)?;
-            attachment.counts = Counts::sum(&value);
+        } else if name == counters && size == 8 {
+            for (key, count) in (0u32..).zip(&mut attachment.counts) {
+                *count = sum(&map, key).map_err(failed)?;
+            }
         }
     }
-    const { assert!(COUNTERS.len() * 8 == Counts::SIZE) };
     Ok(Some(attachment))
+}
+
+/// A counter, of which each processor has its own.
+fn sum(counters: &OwnedFd, key: u32) -> rustix::io::Result<u64> {
+    let mut values = vec![0; 8 * possible_processors()];
+    syscall::look_up(counters, &key.to_ne_bytes(), &mut values)?;
+    let numbers = values.chunks_exact(8).map(|number| number.try_into().map_or(0, u64::from_ne_bytes));
+    Ok(numbers.fold(0, u64::saturating_add))
 }
 
 /// How many values a per-processor map gives: `0-3`, or `0,2-5`, the last number counts.

@@ -44,8 +44,8 @@ impl Step {
     /// The capabilities that it takes, by capabilities(7).
     fn needs(self) -> &'static [(&'static str, u64)] {
         match self {
-            Self::Map | Self::Pin => &[BPF],
-            Self::Load => &[BPF, NET_ADMIN],
+            Self::Map | Self::Load => &[BPF, NET_ADMIN],
+            Self::Pin => &[BPF],
             Self::Attach | Self::Detach | Self::Query => &[NET_ADMIN],
             Self::Open => &[SYS_ADMIN],
         }

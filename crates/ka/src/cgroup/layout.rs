@@ -9,8 +9,8 @@ use kashim_policy::keepalive::{Defaults, Desired, Field};
 use kashim_policy::rules::{Action, Family, MAX_RULES};
 use kashim_policy::settings::Settings;
 
-/// Bytes of `struct settings`.
-pub const SETTINGS_SIZE: usize = 16 + 16 + 8 + MAX_RULES * RULE_SIZE;
+/// Bytes of `struct settings`, which has room for one rule more than there can be.
+pub const SETTINGS_SIZE: usize = 16 + 16 + 8 + (MAX_RULES + 1) * RULE_SIZE;
 const RULE_SIZE: usize = 16 + 16 + 8 + 16;
 
 /// The values for a connection: idle and interval in seconds, count, user timeout in milliseconds; 0 leaves one alone.
@@ -175,25 +175,8 @@ impl fmt::Display for Rule {
 pub const COUNTERS: [&str; 8] =
     ["set", "already_set", "programs_own", "off", "inner_cgroup", "refused", "unreadable", "held"];
 
-/// `struct counters`, summed up over the processors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts(pub [u64; COUNTERS.len()]);
-
-impl Counts {
-    /// Bytes of `struct counters` for one processor.
-    pub const SIZE: usize = 8 * COUNTERS.len();
-
-    /// Sums up what a per-processor map holds.
-    pub fn sum(bytes: &[u8]) -> Self {
-        let mut counts = Self::default();
-        for processor in bytes.chunks_exact(Self::SIZE) {
-            for (sum, word) in counts.0.iter_mut().zip(processor.chunks_exact(8)) {
-                *sum = sum.saturating_add(word.try_into().map_or(0, u64::from_ne_bytes));
-            }
-        }
-        counts
-    }
-}
+/// How many sockets there were of each.
+pub type Counts = [u64; COUNTERS.len()];
 
 #[cfg(test)]
 mod tests {
@@ -235,14 +218,5 @@ mod tests {
             "* off",
         ];
         assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn counts_of_all_processors() {
-        let mut bytes = vec![0; 2 * Counts::SIZE];
-        bytes[0] = 3;
-        bytes[Counts::SIZE] = 4;
-        bytes[Counts::SIZE + 56] = 1;
-        assert_eq!(Counts::sum(&bytes).0, [7, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

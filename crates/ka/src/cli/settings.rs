@@ -104,18 +104,19 @@ impl SettingsArgs {
     /// Each by itself, so that the message is about the option.
     fn check_rules(&self) -> Result<(), Error> {
         for text in &self.rules {
-            let mut problem = None;
+            let mut said = None;
             let mut rules = Box::new(Rules::NONE);
             rules.read(text.as_bytes(), &Values::DEFAULT, &mut |fault| {
                 let mut line = Line::EMPTY;
-                fault.write(&mut line);
-                let said = String::from_utf8_lossy(line.as_bytes()).into_owned();
-                let said = said.split_once(": ").map_or("", |(_, rest)| rest);
-                let said = said.strip_prefix("error: ").unwrap_or(said);
-                problem.get_or_insert(format!("--rule: {said}"));
+                line.quoted(fault.value);
+                line.push_str(": ");
+                line.push_bytes(fault.problem.text());
+                line.push_str("; accepted: ");
+                line.push_bytes(fault.accepted.text());
+                said.get_or_insert(format!("--rule {}", String::from_utf8_lossy(line.as_bytes())));
             });
-            if let Some(problem) = problem {
-                return Err(Error::usage(problem));
+            if let Some(said) = said {
+                return Err(Error::usage(said));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cgroup::attachment::{self, Attachment};
-use crate::cgroup::layout::{COUNTERS, Counts, Policy};
+use crate::cgroup::layout::{COUNTERS, Policy};
 use crate::cgroup::tree::Tree;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -55,7 +55,7 @@ fn in_words((name, attachment): &(String, Attachment)) -> String {
         }
         None => row("settings", "unknown: another version of ka has attached them; attach again"),
     }
-    let [set, already, own, off, inner, refused, unreadable, held] = attachment.counts.0;
+    let [set, already, own, off, inner, refused, unreadable, held] = attachment.counts;
     row("set", &set.to_string());
     let reasons = [
         (already, "set already"),
@@ -132,7 +132,7 @@ fn json(found: &[(String, Attachment)]) -> Result<String, Error> {
         policy.rules.iter().map(rule).collect()
     };
     let entry = |(name, attachment): &'_ (String, Attachment)| {
-        let Attachment { policy, counts: Counts(counts), holds } = attachment;
+        let Attachment { policy, counts, holds } = attachment;
         Entry {
             cgroup: name.clone(),
             settings: policy.as_ref().map(|policy| Values::new(&policy.plain)),
