@@ -25,17 +25,21 @@ pub fn mount_cgroups() {
     }
     // SAFETY: the table of descriptors stays shared.
     let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
-    let private = unshared.and_then(|()| {
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-    });
-    let _ = private.and_then(|()| mount("none", TREE, "cgroup2", MountFlags::empty(), None));
+    let private = unshared
+        .and_then(|()| mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC));
+    let tree = private.and_then(|()| mount("none", TREE, "cgroup2", MountFlags::empty(), None));
+    // And a place for pinned programs.
+    let _ = tree.and_then(|()| mount("none", "/sys/fs/bpf", "bpf", MountFlags::empty(), None));
 }
 
 /// What a test needs that uses a [`Cgroup`].
 pub fn cgroups() -> [Need; 2] {
-    [Need::Root, Need::Kernel("cgroups of version 2 that can be mounted", || {
-        Path::new(TREE).join("cgroup.procs").exists()
-    })]
+    [
+        Need::Root,
+        Need::Kernel("cgroups of version 2 that can be mounted", || {
+            Path::new(TREE).join("cgroup.procs").exists()
+        }),
+    ]
 }
 
 /// A cgroup of its own. Dropping it ends what is in it.
@@ -124,7 +128,8 @@ impl Drop for Cgroup {
 fn remove_leftovers() {
     for entry in fs::read_dir(TREE).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix("kashim-test-").and_then(|rest| rest.split('-').next()?.parse::<i32>().ok());
+        let owner =
+            name.strip_prefix("kashim-test-").and_then(|rest| rest.split('-').next()?.parse::<i32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let mut inner: Vec<PathBuf> =
                 fs::read_dir(entry.path()).into_iter().flatten().flatten().map(|e| e.path()).collect();

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     ])
 }
 
-const SUBCOMMANDS: [&str; 5] = ["status", "set", "probe", "check", "explain"];
+const SUBCOMMANDS: [&str; 8] = ["status", "set", "probe", "attach", "detach", "attached", "check", "explain"];
 
 /// The pages of `ka` in a directory.
 fn pages(directory: &Path) -> Result<BTreeMap<String, String>> {

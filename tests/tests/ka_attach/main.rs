@@ -33,8 +33,8 @@ fn attach(cgroup: &Cgroup, arguments: &[&str]) -> Result<String> {
 /// What `ka attached --json` says of a cgroup; null if nothing.
 fn attached(cgroup: &Cgroup) -> Result<serde_json::Value> {
     let output = run_ka(&["attached", "--json"])?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("{error}: {}", output.stderr))?;
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", output.stderr))?;
     let all = report["attached"].as_array().ok_or("no list")?;
     Ok(all.iter().find(|entry| entry["cgroup"] == cgroup.name().as_str()).cloned().unwrap_or_default())
 }

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 
 use kashim_tests::servers::{Nginx, Postgres, PostgresData, Redis};
 use kashim_tests::{
-    Cgroup, Keepalive, Listener, Need, Preload, Program, Result, Running, Scratch, Steps, Trial, cgroups, compile,
-    fixture, read_request, target_dir, trial,
+    Cgroup, Keepalive, Listener, Need, Preload, Program, Result, Running, Scratch, Steps, Trial, cgroups,
+    compile, fixture, read_request, target_dir, trial,
 };
 
 use super::{attach, count};
@@ -242,7 +242,8 @@ fn chroot() -> Result {
     let cgroup = Cgroup::new()?;
     attach(&cgroup, &VALUES)?;
     let service = Program::new("chroot").arg(root.path()).arg(name);
-    let service = service.args(["l=listener 127.0.0.1:0", "c=socket inet stream tcp", "connect c @l", "show c"]);
+    let service =
+        service.args(["l=listener 127.0.0.1:0", "c=socket inet stream tcp", "connect c @l", "show c"]);
     let output = cgroup.enter(|| service.succeed())?;
     super::ka_helpers::expect_in(&String::from_utf8(output)?, "show c: on 77/11/5")
 }
@@ -255,7 +256,8 @@ fn setuid() -> Result {
     let cgroup = Cgroup::new()?;
     attach(&cgroup, &VALUES)?;
     let service = Program::new(&program).user("nobody")?;
-    let service = service.args(["l=listener 127.0.0.1:0", "c=socket inet stream tcp", "connect c @l", "show c"]);
+    let service =
+        service.args(["l=listener 127.0.0.1:0", "c=socket inet stream tcp", "connect c @l", "show c"]);
     let output = cgroup.enter(|| service.succeed())?;
     super::ka_helpers::expect_in(&String::from_utf8(output)?, "show c: on 77/11/5")
 }

@@ -71,7 +71,15 @@ impl Loaded {
         if let Some(hold) = &self.hold {
             put(cgroup, hold, &HOLD, &old_hold)?;
         }
-        put(cgroup, &self.decide, &DECIDE, &old)?;
+        if let Err(error) = put(cgroup, &self.decide, &DECIDE, &old) {
+            // As it was.
+            match (&self.hold, old_hold.first()) {
+                (Some(hold), None) => take_away(cgroup, &HOLD, std::slice::from_ref(hold))?,
+                (Some(hold), Some(old)) => put(cgroup, old, &HOLD, std::slice::from_ref(hold))?,
+                (None, _) => {}
+            }
+            return Err(error);
+        }
         if self.hold.is_none() {
             take_away(cgroup, &HOLD, &old_hold)?;
         }
