@@ -138,14 +138,14 @@ static __always_inline struct rule *find(struct settings *settings, const __u32 
 	return 0;
 }
 
-/* Brings a socket to what is wanted. What does not show the default is the program's own and stays, unless forced. */
+/* Brings a socket to what is wanted. What does not show the default is the program's own and stays, unless forced. That
+ * a program has chosen the default itself, or to have keepalive off, cannot be seen. */
 static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct settings *settings, struct values *want)
 {
-	/* Whether the first of idle, interval and count that is to differ from the default still shows it. If not, the
-	 * socket has an owner already, who has decided whether keepalive is on. */
-	int differs = 0, untouched = 0;
+	/* Whether all is as wanted, and whether that tells the socket from one that nobody has set. */
+	int all = 1, differs = 0;
 	int wrote = 0, own = 0, refused = 0;
-	__u32 on = 1;
+	__u32 on = 0;
 
 #pragma unroll
 	for (int i = 0; i < FIELDS; i++) {
@@ -155,12 +155,11 @@ static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct setti
 			continue;
 		if (bpf_getsockopt(ctx, IPPROTO_TCP, option_of(i), &now, sizeof(now)))
 			return UNREADABLE;
-		if (i < 3 && !differs && wanted != standard) {
-			differs = 1;
-			untouched = now == standard;
-		}
-		if (now == wanted)
+		if (now == wanted) {
+			differs |= now != standard;
 			continue;
+		}
+		all = 0;
 		if (now != standard && !settings->force)
 			own = 1;
 		else if (bpf_setsockopt(ctx, IPPROTO_TCP, option_of(i), &wanted, sizeof(wanted)))
@@ -168,16 +167,18 @@ static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct setti
 		else
 			wrote = 1;
 	}
-	if (!differs)
-		return wrote ? SET : OFF;
+	/* Inherited from a listener that we have set, or set by an earlier attempt to connect. */
+	if (all && differs)
+		return ALREADY;
+	if (own && !wrote && !bpf_getsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) && on)
+		return OWN;
 	/* Last, so that the timer starts with the values. */
-	if (untouched || settings->force) {
-		if (bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
-			refused = 1;
-		else
-			wrote = 1;
-	}
-	return wrote ? SET : refused ? REFUSED : own ? OWN : ALREADY;
+	on = 1;
+	if (bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
+		refused = 1;
+	else
+		wrote = 1;
+	return refused && !wrote ? REFUSED : SET;
 }
 
 /* What is wanted for the connection, or null if a rule says off. */

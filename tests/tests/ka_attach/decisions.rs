@@ -92,7 +92,16 @@ const SAME: &[(Settings, &str)] = &[
     (
         &[("KA_RULES", "127.0.0.0/8 off")],
         "l=listener [::]:0; c=socket inet stream 0; connect c 127.0.0.1:@l; show c; a=accept l; show a; d=socket inet6 stream 0
-         connect d [::1]:@l; show d",
+         connect d [::1]:@l; show d; e=socket inet stream 0; set e keepalive 1; set e idle 33; connect e 127.0.0.1:@l; show e",
+    ),
+    (
+        &[("KA_IDLE", "77"), ("KA_RULES", "127.0.0.9 count=3")],
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; set c idle 33; connect c 127.0.0.9:@l; show c; d=socket inet stream 0
+         set d idle 33; set d count 4; connect d 127.0.0.1:@l; show d",
+    ),
+    (
+        &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system")],
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; show c",
     ),
     (
         &[("KA_IDLE", "77"), ("KA_RULES", "* idle=system count=3 user-timeout=auto")],
@@ -108,7 +117,7 @@ const SAME: &[(Settings, &str)] = &[
     ),
     (
         &[("KA_IDLE", "77"), ("KA_FORCE", "1"), ("KA_RULES", "127.0.0.2 idle=system; 127.0.0.3 off; 127.0.0.4 idle=40")],
-        "l=listener 0.0.0.0:0; c=socket inet stream 0; connect c 127.0.0.2:@l; set c idle 20; show c
+        "l=listener 0.0.0.0:0; c=socket inet stream 0; connect c 127.0.0.2:@l; set c idle 20; set c count 20; show c
          d=socket inet stream 0; connect d 127.0.0.4:@l; set d idle 20; set d keepalive 0; show d; e=socket inet stream 0
          connect e 127.0.0.3:@l; set e keepalive 1; set e idle 20; show e",
     ),
@@ -290,6 +299,6 @@ fn namespaces() -> Result {
     expect_in(&said, "show c: off 300/20/3")?;
     expect_in(&said, "show c: on 77/15/3")?;
     // What is Linux's default is the program's own here.
-    expect_in(&said, "show d: off 7200/15/3")?;
+    expect_in(&said, "show d: on 7200/15/3")?;
     if inside.ended()?.is_some() { Err("the process in the namespace ended".into()) } else { Ok(()) }
 }

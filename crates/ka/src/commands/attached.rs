@@ -60,7 +60,7 @@ fn in_words((name, attachment): &(String, Attachment)) -> String {
     let reasons = [
         (already, "set already"),
         (own, "the program's own settings"),
-        (off, "a rule says off, or nothing differs from the kernel's"),
+        (off, "a rule says off"),
         (inner, "an inner cgroup's attachment decided"),
         (unreadable, "the kernel cannot read the options (it has to be 6.1 or newer)"),
     ];

@@ -5,10 +5,12 @@ use std::io::{stderr, stdout};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use kashim_policy::decide::{self, Errno, Opt, Outcome};
+use kashim_policy::decide;
 use kashim_policy::keepalive::{Defaults, Field};
+use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
+use kashim_policy::socket::{Errno, Opt, Opts, Socket};
 use rustix::net::{getpeername, getsockname};
 
 use super::say;
@@ -123,9 +125,9 @@ impl Account {
         let mut socket = Copied { socket, defaults: namespace.defaults, dry_run };
         match decide::check(settings, &mut socket, &mut |_| Some(service)) {
             Outcome::Written(_) => self.set += 1,
-            Outcome::Skipped(decide::SkipReason::NotTcp) => {}
+            Outcome::Skipped(SkipReason::NotTcp) => {}
             Outcome::Skipped(reason) => {
-                self.refused |= matches!(reason, decide::SkipReason::Refused(_));
+                self.refused |= matches!(reason, SkipReason::Refused(_));
                 *self.left_alone.entry(reason.text()).or_default() += 1;
             }
         }
@@ -154,7 +156,7 @@ fn last_error() -> Errno {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-impl decide::Socket for Copied {
+impl Socket for Copied {
     fn get(&mut self, opt: Opt) -> Result<u32, Errno> {
         let (level, name) = numbers(opt);
         let mut value = 0u32;
@@ -180,11 +182,12 @@ impl decide::Socket for Copied {
         if result == 0 { Ok(()) } else { Err(last_error()) }
     }
 
-    fn known_defaults(&self) -> Option<Defaults> {
-        Some(self.defaults)
+    fn defaults(&mut self) -> Defaults {
+        self.defaults
     }
 
-    fn read_defaults(&mut self) -> Defaults {
-        self.defaults
+    /// Nobody has seen what the program did.
+    fn chosen(&mut self) -> Opts {
+        Opts::default()
     }
 }
