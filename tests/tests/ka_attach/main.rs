@@ -8,6 +8,7 @@ mod decisions;
 mod life;
 mod programs;
 mod refusals;
+mod services;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,8 @@ use ka_helpers::{expect_status, run_ka};
 fn main() -> ExitCode {
     // Before there are threads.
     mount_cgroups();
-    let trials = [programs::trials(), decisions::trials(), life::trials(), refusals::trials()];
+    let trials =
+        [programs::trials(), decisions::trials(), life::trials(), refusals::trials(), services::trials()];
     run(trials.into_iter().flatten().collect())
 }
 

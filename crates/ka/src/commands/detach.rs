@@ -14,7 +14,7 @@ use crate::cli::exit::Exit;
 #[command(after_long_help = "\
 Connections that were set keep their values. Programs of others that are attached to the same cgroup stay.
 
-Exit status: 0; 1 if nothing of ka's was attached there; 2 for a bad command line; 125 if ka itself fails.")]
+Exit status: 0, also if nothing was attached there; 2 for a bad command line; 125 if ka itself fails.")]
 pub struct DetachArgs {
     /// As for ka attach
     #[arg(value_name = "TARGET")]
@@ -27,8 +27,8 @@ pub fn run(args: DetachArgs) -> Result<Exit, Error> {
     let name = cgroup.shown();
     if attachment::detach(&cgroup)? {
         let _ = writeln!(stdout(), "{name}: detached; connections that were set keep their values");
-        return Ok(Exit::Yes);
+    } else {
+        let _ = writeln!(stderr(), "ka: nothing of ka's is attached to {name}; ka attached shows what is");
     }
-    let _ = writeln!(stderr(), "ka: nothing of ka's is attached to {name}; ka attached shows what is");
-    Ok(Exit::No)
+    Ok(Exit::Yes)
 }
