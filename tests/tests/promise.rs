@@ -16,8 +16,13 @@ fn main() -> ExitCode {
 }
 
 /// The headings under which each item of the list is a promise.
-const PROMISES: &[&str] =
-    &["## If you suspect it", "## What the library does in a process", "## What it never does", "## ka-run"];
+const PROMISES: &[&str] = &[
+    "## If you suspect it",
+    "## What the library does in a process",
+    "## What it never does",
+    "## ka-run",
+    "## ka attach",
+];
 
 /// The items of the lists in a section, each as one line.
 fn items(section: &str) -> Vec<String> {

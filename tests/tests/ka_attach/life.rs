@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
     let python = [Prog("python3")];
     let others = [Prog("python3"), Prog("bpftool")];
     vec![
-        trial("life::object_is_that_of_the_source", &[Prog("clang-14")], object),
+        trial(format!("life::{}", "object_is_that_of_the_source"), &[Prog("clang-14")], object),
         with("detached_is_as_before", &python, detached),
         with("connections_that_exist", &python, now),
         with("dry_run", &python, dry_run),

@@ -1,14 +1,17 @@
 //! Programs that no preload reaches, or that have none: client and server.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::Write as _;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use kashim_tests::lab::{Firewall, Lab, SERVER};
 use kashim_tests::servers::{Nginx, Postgres, PostgresData, Redis};
 use kashim_tests::{
     Cgroup, Keepalive, Listener, Need, Preload, Program, Result, Running, Scratch, Steps, Trial, cgroups,
-    compile, fixture, read_request, target_dir, trial,
+    compile, fixture, read_request, target_dir, trial, until_within,
 };
 
 use super::{attach, count};
@@ -37,6 +40,7 @@ pub fn trials() -> Vec<Trial> {
         with("postgres", &[Prog("postgres"), Prog("psql")], postgres),
         with("chroot", &[Prog("cc"), Prog("chroot")], chroot),
         with("setuid", &[Prog("cc")], setuid),
+        with("dump_through_a_firewall", &Lab::needs(&[Prog("cc")]), dump),
     ]
 }
 
@@ -189,7 +193,6 @@ fn redis() -> Result {
     let mut redis = cgroup.enter(|| Redis::start(Preload::No))?;
     let connect = |redis: &Redis| -> Result<TcpStream> {
         let mut client = TcpStream::connect(("127.0.0.1", redis.port))?;
-        use std::io::Write as _;
         client.write_all(b"PING\r\n")?;
         kashim_tests::read_line(&mut client)?;
         Ok(client)
@@ -213,7 +216,6 @@ fn nginx() -> Result {
     let mut nginx = cgroup.enter(|| Nginx::start(upstream.port(), Preload::No))?;
     attach(&cgroup, &VALUES)?;
     let mut client = TcpStream::connect(("127.0.0.1", nginx.port))?;
-    use std::io::Write as _;
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let mut behind = upstream.accept()?;
     read_request(&mut behind)?;
@@ -260,4 +262,44 @@ fn setuid() -> Result {
         service.args(["l=listener 127.0.0.1:0", "c=socket inet stream tcp", "connect c @l", "show c"]);
     let output = cgroup.enter(|| service.succeed())?;
     super::ka_helpers::expect_in(&String::from_utf8(output)?, "show c: on 77/11/5")
+}
+
+/// A static client waits for its dump longer than the firewall remembers its connection: one in the cgroup, one beside it.
+fn dump() -> Result {
+    let lab = Lab::new(Firewall::Nat, Duration::from_secs(6))?;
+    let cgroup = Cgroup::new()?;
+    attach(&cgroup, &["--idle", "2", "--interval", "1", "--count", "5"])?;
+    let program = compile("cc", &source("dump.c"), &["-static"])?;
+    let listener = lab.listen()?;
+    let client = || {
+        let [address, port] = [SERVER.to_string(), listener.port().to_string()];
+        Program::new(&program).args([address, port]).within(lab.client())
+    };
+    let mut inside = cgroup.enter(|| client().start())?;
+    let mut its_end = listener.accept()?;
+    let mut outside = client().start()?;
+    let mut other_end = listener.accept()?;
+    let port_of = |client: &mut Running| client.socket(|s| s.peer_port() == listener.port());
+    let [served, forgotten] = [port_of(&mut inside)?.local_port(), port_of(&mut outside)?.local_port()];
+    until_within(Duration::from_secs(30), "the firewall to forget", || {
+        Ok((!lab.knows(forgotten)?).then_some(()))
+    })?;
+    if !lab.knows(served)? {
+        return Err("the firewall has forgotten the connection in the cgroup".into());
+    }
+    let whole: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
+    for end in [&mut its_end, &mut other_end] {
+        // What the firewall drops is in the kernel's hands all the same.
+        end.set_write_timeout(Some(Duration::from_secs(2)))?;
+        let _ = end.write_all(&whole);
+        let _ = end.shutdown(Shutdown::Write);
+    }
+    let output = inside.output()?.success()?;
+    if output != whole {
+        return Err(format!("{} bytes of {}", output.len(), whole.len()).into());
+    }
+    if outside.ended()?.is_some() || !outside.stdout().is_empty() {
+        return Err("the one outside of the cgroup was served too".into());
+    }
+    Ok(())
 }
