@@ -306,6 +306,13 @@ fn targets() -> Result {
             return Err(format!("{target}: still attached").into());
         }
     }
+    // The top of the tree is all that there is, so it has to be named itself.
+    let elsewhere = Program::new("sleep").arg("99").start()?;
+    if fs::read_to_string(format!("/proc/{}/cgroup", elsewhere.pid()))?.lines().any(|line| line == "0::/") {
+        let output = run_ka(&["attach", &elsewhere.pid().to_string()])?;
+        expect_status(&output, 125)?;
+        expect_in(&output.stderr, "its cgroup is the top of the tree")?;
+    }
     let other = outer.inner("other")?;
     let _same = other.inner(&unit)?;
     let output = run_ka(&["attach", &unit])?;

@@ -119,11 +119,16 @@ impl Tree {
         Ok(cgroup)
     }
 
-    /// All cgroups, from the top on.
-    pub fn all(&self) -> Vec<Cgroup> {
-        let mut found = Vec::new();
-        walk(&self.top, &mut |directory| found.extend(self.open(directory)));
-        found
+    /// Does something with every cgroup, from the top on, until there is an error. There can be more of them than we may
+    /// have descriptors.
+    pub fn each(&self, mut visit: impl FnMut(Cgroup) -> Result<(), Error>) -> Result<(), Error> {
+        let mut result = Ok(());
+        walk(&self.top, &mut |directory| {
+            if let (Ok(()), Ok(cgroup)) = (&result, self.open(directory)) {
+                result = visit(cgroup);
+            }
+        });
+        result
     }
 
     /// A cgroup that is written as in /proc/PID/cgroup.
@@ -193,7 +198,16 @@ pub fn resolve(target: &OsStr) -> Result<Cgroup, Error> {
         let pid = target.to_str().and_then(|text| text.parse().ok()).filter(|&pid: &i32| pid > 0);
         let pid =
             pid.ok_or_else(|| Error::usage(format!("{}: no process can have this number", escaped(bytes))))?;
-        return Tree::find()?.of_process(pid);
+        let tree = Tree::find()?;
+        let cgroup = tree.of_process(pid)?;
+        // Nobody names one process and means all.
+        return if cgroup.path == tree.top {
+            Err(Error::new(format!(
+                "{pid}: its cgroup is the top of the tree, with all processes in it; give / for that"
+            )))
+        } else {
+            Ok(cgroup)
+        };
     }
     if !bytes.contains(&b'/') {
         return Tree::find()?.of_unit(target);

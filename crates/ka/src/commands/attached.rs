@@ -25,11 +25,10 @@ pub struct AttachedArgs {
 /// Runs it.
 pub fn run(args: AttachedArgs) -> Result<Exit, Error> {
     let mut found = Vec::new();
-    for cgroup in Tree::find()?.all() {
-        if let Some(attachment) = attachment::read(&cgroup)? {
-            found.push((cgroup.shown(), attachment));
-        }
-    }
+    Tree::find()?.each(|cgroup| {
+        found.extend(attachment::read(&cgroup)?.map(|attachment| (cgroup.shown(), attachment)));
+        Ok(())
+    })?;
     let text = if args.json { json(&found)? } else { found.iter().map(in_words).collect() };
     stdout()
         .write_all(text.as_bytes())
