@@ -22,6 +22,7 @@
 //!
 //! `expect` first proves that the library is in the process that owns the socket (or is not, without it).
 
+mod cgroup;
 mod compile;
 mod installed;
 mod ka;
@@ -38,6 +39,7 @@ mod steps;
 mod trials;
 mod wait;
 
+pub use cgroup::{Cgroup, cgroups, mount_cgroups};
 pub use compile::compile;
 pub use installed::{built_tree, checkout};
 pub use ka::ka;

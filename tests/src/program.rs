@@ -74,6 +74,8 @@ pub struct Program {
     preload: Preload,
     environment: bool,
     namespace: Option<Namespace>,
+    /// User and group.
+    ids: Option<(u32, u32)>,
 }
 
 impl Program {
@@ -89,7 +91,7 @@ impl Program {
             .env("LANG", "C.UTF-8")
             .process_group(0)
             .stdin(Stdio::null());
-        Self { command, name, preload: Preload::No, environment: true, namespace: None }
+        Self { command, name, preload: Preload::No, environment: true, namespace: None, ids: None }
     }
 
     /// Adds an argument.
@@ -131,8 +133,7 @@ impl Program {
     /// Runs it as this user, if we are root. (Otherwise as ourselves, with which servers are content.)
     pub fn user(mut self, user: &str) -> Result<Self> {
         if is_root() {
-            let (uid, gid) = ids_of(user)?;
-            self.command.uid(uid).gid(gid);
+            self.ids = Some(ids_of(user)?);
         }
         Ok(self)
     }
@@ -172,6 +173,12 @@ impl Program {
     pub fn start(mut self) -> Result<Running> {
         if let (true, Preload::With(settings)) = (self.environment, self.preload) {
             self.command.env("LD_PRELOAD", library()?).envs(settings.iter().copied());
+        }
+        match (crate::cgroup::current(), self.ids) {
+            (None, None) => {}
+            (None, Some((uid, gid))) => _ = self.command.uid(uid).gid(gid),
+            // In this order: it takes root.
+            (Some(cgroup), ids) => crate::cgroup::start_in(&mut self.command, cgroup, ids)?,
         }
         let files = Scratch::new()?;
         self.command.stdout(File::create(files.join("stdout"))?).stderr(File::create(files.join("stderr"))?);

@@ -47,7 +47,7 @@ impl Shell {
 }
 
 /// What an installation consists of, below its prefix.
-const FILES: [&str; 24] = [
+const FILES: [&str; 27] = [
     "bin/ka",
     "bin/ka-run",
     "bin/kashim-profile.sh",
@@ -59,8 +59,11 @@ const FILES: [&str; 24] = [
     "share/fish/vendor_completions.d/ka-run.fish",
     "share/fish/vendor_completions.d/ka.fish",
     "share/kashim/manifest",
+    "share/man/man1/ka-attach.1",
+    "share/man/man1/ka-attached.1",
     "share/man/man1/ka-check.1",
     "share/man/man1/ka-demo.1",
+    "share/man/man1/ka-detach.1",
     "share/man/man1/ka-env.1",
     "share/man/man1/ka-explain.1",
     "share/man/man1/ka-presets.1",

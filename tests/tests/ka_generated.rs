@@ -17,8 +17,10 @@ fn main() -> ExitCode {
     ])
 }
 
-const SUBCOMMANDS: [&str; 9] =
-    ["run", "status", "set", "probe", "check", "env", "presets", "demo", "explain"];
+const SUBCOMMANDS: [&str; 12] = [
+    "run", "status", "set", "probe", "attach", "detach", "attached", "check", "env", "presets", "demo",
+    "explain",
+];
 
 /// A page for each subcommand and one for `ka`, with the sections that man-pages(7) asks for.
 fn manual_pages() -> Result {

@@ -19,8 +19,13 @@ fn main() -> ExitCode {
 }
 
 /// The headings under which each item of the list is a promise.
-const PROMISES: &[&str] =
-    &["## If you suspect it", "## What the library does in a process", "## What it never does", "## ka-run"];
+const PROMISES: &[&str] = &[
+    "## If you suspect it",
+    "## What the library does in a process",
+    "## What it never does",
+    "## ka-run",
+    "## ka attach",
+];
 
 /// The items of the lists in a section, each as one line.
 fn items(section: &str) -> Vec<String> {
@@ -67,10 +72,10 @@ fn tests() -> Result<BTreeMap<String, Vec<String>>> {
     Ok(tests)
 }
 
-/// Whether a file has a test of this name, in which a `*` stands for anything. `::SHELL` may follow.
+/// Whether a file has a test of this name, in which a `*` stands for anything. `MODULE::` may stand before it, `::SHELL` behind.
 fn has(tests: &BTreeMap<String, Vec<String>>, file: &str, name: &str) -> bool {
     let fits = |test: &str| match name.split_once('*') {
-        None => test.split("::").next() == Some(name),
+        None => test.split("::").any(|part| part == name),
         Some((before, behind)) => test.strip_prefix(before).is_some_and(|rest| rest.ends_with(behind)),
     };
     tests.get(file).is_some_and(|tests| tests.iter().any(|test| fits(test)))

@@ -1,5 +1,6 @@
 //! `ka` gives programs TCP keepalives, and shows, changes and measures those of running ones.
 
+mod cgroup;
 mod cli;
 mod commands;
 mod output;

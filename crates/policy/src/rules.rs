@@ -22,12 +22,29 @@ struct Net {
     mask: [u64; 2],
 }
 
+/// The addresses that a rule can be for at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Family {
+pub enum Family {
+    /// Every address.
     #[default]
     Any,
+    /// IPv4, also where it is mapped into IPv6.
     V4,
+    /// IPv6 that is no mapped IPv4.
     V6,
+}
+
+/// What a rule is for, in numbers, for an engine that is not this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matches {
+    /// Of these addresses,
+    pub family: Family,
+    /// those that are this number,
+    pub network: u128,
+    /// where this mask is one. IPv4 addresses count as mapped (RFC 4291 section 2.5.5.2).
+    pub mask: u128,
+    /// First and last port.
+    pub ports: (u16, u16),
 }
 
 /// The service at the other end of a connection that we made, or at our end of one that we accepted.
@@ -70,6 +87,13 @@ impl Rule {
             user_timeout: UserTimeout::Off,
         }),
     };
+
+    /// What it is for.
+    pub fn matches(&self) -> Matches {
+        let whole = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+        let Net { family, network, mask } = self.net;
+        Matches { family, network: whole(network), mask: whole(mask), ports: self.ports }
+    }
 }
 
 /// How many bits there are before the IPv4 address in a mapped one.

@@ -15,10 +15,21 @@ use super::{log, middlebox};
 use crate::output::escape::escaped;
 use crate::output::line::line;
 
-/// What to set.
+/// What to set, and whether to tell of it.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to set")]
 pub struct SettingArgs {
+    #[command(flatten)]
+    values: ValueArgs,
+    /// Say what was done to which socket: stderr (default), an absolute path, or off
+    #[arg(long, value_name = "DEST", num_args = 0..=1, require_equals = true, default_missing_value = "stderr")]
+    log: Option<OsString>,
+}
+
+/// What to set.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What to set")]
+pub struct ValueArgs {
     /// Silence before the first probe (default 60): 1 to 32767 s, as 300, 90s, 5m, 9h, or system
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     idle: Option<OsString>,
@@ -40,9 +51,6 @@ pub struct SettingArgs {
     /// Idle, interval and count that outlive a kind of middlebox; `ka presets` shows the names
     #[arg(long = "for", value_name = "NAME", allow_hyphen_values = true)]
     middlebox: Option<OsString>,
-    /// Say what was done to which socket: stderr (default), an absolute path, or off
-    #[arg(long, value_name = "DEST", num_args = 0..=1, require_equals = true, default_missing_value = "stderr")]
-    log: Option<OsString>,
 }
 
 /// The settings in force, as a program will find them that is started from here.
@@ -56,9 +64,45 @@ pub struct Given {
     strict: bool,
 }
 
+/// Settings that are all good, and what is to be said about them.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The settings.
+    pub settings: Box<Settings>,
+    /// Dangers, and names of variables that are nearly ours.
+    pub warnings: Vec<String>,
+}
+
 impl SettingArgs {
     /// Puts the options over the environment.
     pub fn over_environment(self) -> Result<Given, Error> {
+        self.values.over_environment_with(self.log)
+    }
+}
+
+impl ValueArgs {
+    /// What these options and the environment come to where no library is involved. Anything that is wrong is an error.
+    pub fn without_library(self) -> Result<Chosen, Error> {
+        let given = self.over_environment_with(None)?;
+        if let Some(value) = given.disabled() {
+            return Err(Error::new(format!("KA_DISABLE={value} switches kashim off; unset it")));
+        }
+        let (settings, faults, _) = given.settings();
+        if let Some(fault) = faults.first() {
+            return Err(Error::usage(fault.text.clone()));
+        }
+        let remarks = given.remarks(&settings, &given.environment.rules(&faults));
+        let mut warnings: Vec<_> = remarks.into_iter().map(|(_, words)| words).collect();
+        warnings.extend(given.environment.unknown_variables());
+        for variable in [Variable::Skip, Variable::Log] {
+            if given.environment.policy().get(variable).is_some() {
+                warnings.push(format!("{} is for the library, and does nothing here", text_of(variable)));
+            }
+        }
+        Ok(Chosen { settings, warnings })
+    }
+
+    fn over_environment_with(self, log: Option<OsString>) -> Result<Given, Error> {
         let mut options = Vec::new();
         for (variable, option, value) in [
             (Variable::Idle, "--idle", self.idle),
@@ -66,7 +110,7 @@ impl SettingArgs {
             (Variable::Count, "--count", self.count),
             (Variable::UserTimeout, "--user-timeout", self.user_timeout),
             (Variable::Force, "--force", self.force.then(|| "1".into())),
-            (Variable::Log, "--log", self.log),
+            (Variable::Log, "--log", log),
         ] {
             if let Some(value) = value {
                 options.push((variable, not_empty(option, value)?, option));

@@ -1,8 +1,11 @@
 //! The subcommands, a module each, with its arguments in `args`; and the command line as a whole, the one definition of
 //! which help, manual pages and completions are made.
 
+mod attach;
+mod attached;
 mod check;
 mod demo;
+mod detach;
 mod env;
 mod explain;
 mod generate;
@@ -37,6 +40,12 @@ pub enum Command {
     Set(set::args::SetArgs),
     /// Measure after how much silence a path forgets a connection
     Probe(probe::args::ProbeArgs),
+    /// Give keepalive to all connections of a service, a container or the host, without a preload
+    Attach(attach::args::AttachArgs),
+    /// Undo ka attach
+    Detach(detach::DetachArgs),
+    /// Show what is attached where, and what came of it
+    Attached(attached::AttachedArgs),
     /// Say whether and how a command would be served by the library
     Check(check::args::CheckArgs),
     /// Print the settings for a shell profile, a crontab, systemd or /etc/environment
@@ -59,6 +68,9 @@ pub fn dispatch(command: Command) -> Result<Exit, Error> {
         Command::Status(args) => status::run(args),
         Command::Set(args) => set::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Attach(args) => attach::run(args),
+        Command::Detach(args) => detach::run(args),
+        Command::Attached(args) => attached::run(args),
         Command::Check(args) => check::run(args),
         Command::Env(args) => env::run(args),
         Command::Presets(args) => presets::run(args),

@@ -1,0 +1,220 @@
+//! Attaching to a cgroup, finding what is attached, and detaching.
+//!
+//! Nothing is pinned: a program that is attached lives as long as the attachment, and its maps as long as the program.
+//! What is attached is found again by asking the cgroup. So whatever happens to `ka` before the call that attaches,
+//! nothing is left behind.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use kashim_policy::keepalive::Defaults;
+use kashim_policy::settings::Settings;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::denial::{Step, explain};
+use super::layout::{Counts, Policy, SETTINGS_SIZE};
+use super::namespaces::Namespace;
+use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
+use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
+use super::tree::Cgroup;
+use crate::cli::error::Error;
+use crate::output::escape::escaped;
+
+/// The programs in the kernel, not attached yet. They are gone when this is dropped.
+#[derive(Debug)]
+pub struct Loaded {
+    decide: OwnedFd,
+    /// With `--force` alone.
+    hold: Option<OwnedFd>,
+}
+
+impl Loaded {
+    /// Loads them with these settings.
+    pub fn new(settings: &Settings, namespaces: &[Namespace]) -> Result<Self, Error> {
+        // Before Linux 5.11 maps count as locked memory.
+        let unlimited = Rlimit { current: None, maximum: None };
+        let _ = setrlimit(Resource::Memlock, unlimited);
+        let maps = Maps::create()?;
+        let everywhere = (0, Defaults::LINUX);
+        for (cookie, defaults) in std::iter::once(&everywhere).chain(namespaces) {
+            let value = Policy::new(settings, defaults).to_bytes();
+            syscall::update(&maps.settings, &cookie.to_ne_bytes(), &value).map_err(LoadError::Map)?;
+        }
+        let hold = if settings.force { Some(load(&HOLD, &maps)?) } else { None };
+        Ok(Self { decide: load(&DECIDE, &maps)?, hold })
+    }
+
+    /// The program that sets connections up.
+    pub fn decide(&self) -> &OwnedFd {
+        &self.decide
+    }
+
+    /// The one that holds the values, with `--force`.
+    pub fn hold(&self) -> Option<&OwnedFd> {
+        self.hold.as_ref()
+    }
+
+    /// Attaches them in the place of what we had there. Whether there was anything.
+    pub fn attach(&self, cgroup: &Cgroup) -> Result<bool, Error> {
+        // Of two at the same time one would not see what the other one attaches.
+        flock(&cgroup.fd, FlockOperation::LockExclusive)
+            .map_err(|error| Error::new(format!("{}: cannot lock it: {error}", cgroup.shown())))?;
+        for program in [Some(DECIDE), self.hold.is_some().then_some(HOLD)].into_iter().flatten() {
+            refuse_to_override(cgroup, &program)?;
+        }
+        let old = ours(cgroup, &DECIDE)?;
+        let old_hold = ours(cgroup, &HOLD)?;
+        // The one that holds values first: as long as nothing was set it does nothing.
+        if let Some(hold) = &self.hold {
+            put(cgroup, hold, &HOLD, &old_hold)?;
+        }
+        if let Err(error) = put(cgroup, &self.decide, &DECIDE, &old) {
+            // As it was.
+            match (&self.hold, old_hold.first()) {
+                (Some(hold), None) => take_away(cgroup, &HOLD, std::slice::from_ref(hold))?,
+                (Some(hold), Some(old)) => put(cgroup, old, &HOLD, std::slice::from_ref(hold))?,
+                (None, _) => {}
+            }
+            return Err(error);
+        }
+        if self.hold.is_none() {
+            take_away(cgroup, &HOLD, &old_hold)?;
+        }
+        Ok(!old.is_empty())
+    }
+}
+
+/// Attaches a program in the place of the first of the old ones; others go.
+fn put(cgroup: &Cgroup, new: &OwnedFd, program: &Program, old: &[OwnedFd]) -> Result<(), Error> {
+    syscall::attach(&cgroup.fd, new, program.kind, old.first())
+        .map_err(|errno| explain(Step::Attach, errno))?;
+    take_away(cgroup, program, old.get(1..).unwrap_or_default())
+}
+
+fn take_away(cgroup: &Cgroup, program: &Program, old: &[OwnedFd]) -> Result<(), Error> {
+    for old in old {
+        match syscall::detach(&cgroup.fd, old, program.kind) {
+            // Somebody else has done it.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(explain(Step::Detach, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Detaches everything of ours. Whether there was anything.
+pub fn detach(cgroup: &Cgroup) -> Result<bool, Error> {
+    let _ = flock(&cgroup.fd, FlockOperation::LockExclusive);
+    let mut any = false;
+    // What sets values first, so that nothing is set that would not be held.
+    for program in [DECIDE, HOLD] {
+        let old = ours(cgroup, &program)?;
+        any |= !old.is_empty();
+        take_away(cgroup, &program, &old)?;
+    }
+    Ok(any)
+}
+
+/// An outer cgroup's program that lets inner ones take its place would no longer run here, and another owner's is not
+/// ours to switch off.
+fn refuse_to_override(cgroup: &Cgroup, program: &Program) -> Result<(), Error> {
+    let mut outer = fs::canonicalize(&cgroup.path).unwrap_or_else(|_| cgroup.path.clone());
+    while outer.pop() {
+        let Ok(directory) = fs::File::open(&outer) else { break };
+        // Outside of the tree it is no cgroup any more.
+        let Ok(query) = syscall::query(&directory, program.kind) else { break };
+        if query.ids.is_empty() {
+            continue;
+        }
+        if query.flags & ALLOW_MULTI == 0 && query.flags & ALLOW_OVERRIDE != 0 {
+            return Err(Error::new(format!(
+                "program {} is attached to {} so that it would no longer run for {} (BPF_F_ALLOW_OVERRIDE); attach to {} \
+                 in place of it, or have that one attached with ALLOW_MULTI",
+                query.ids.first().copied().unwrap_or(0),
+                shown(&outer),
+                cgroup.shown(),
+                shown(&outer),
+            )));
+        }
+        break;
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    escaped(path.as_os_str().as_encoded_bytes()).into_owned()
+}
+
+/// Which attached programs of this kind are ours.
+fn ours(cgroup: &Cgroup, program: &Program) -> Result<Vec<OwnedFd>, Error> {
+    let query = syscall::query(&cgroup.fd, program.kind).map_err(|errno| explain(Step::Query, errno))?;
+    let mut found = Vec::new();
+    for id in query.ids {
+        let other = match syscall::program(id) {
+            Ok(other) => other,
+            // Detached meanwhile.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(explain(Step::Open, errno)),
+        };
+        let (name, _) = syscall::program_info(&other).map_err(|errno| explain(Step::Open, errno))?;
+        if name == program.name {
+            found.push(other);
+        }
+    }
+    Ok(found)
+}
+
+/// What is attached to a cgroup, as its maps tell.
+#[derive(Debug)]
+pub struct Attachment {
+    /// What is done where the network namespace has Linux's own defaults. `None`: another version of ka has attached it.
+    pub policy: Option<Policy>,
+    /// What became of the sockets so far.
+    pub counts: Counts,
+    /// Whether the program that holds the values is there.
+    pub holds: bool,
+}
+
+/// What of ours is attached to a cgroup.
+pub fn read(cgroup: &Cgroup) -> Result<Option<Attachment>, Error> {
+    let decide = ours(cgroup, &DECIDE)?;
+    let hold = ours(cgroup, &HOLD)?;
+    let Some(program) = decide.first().or(hold.first()) else { return Ok(None) };
+    let failed = |errno| explain(Step::Open, errno);
+    let (_, ids) = syscall::program_info(program).map_err(failed)?;
+    let mut attachment = Attachment { policy: None, counts: Counts::default(), holds: !hold.is_empty() };
+    for id in ids {
+        let map = syscall::map(id).map_err(failed)?;
+        let (name, size) = syscall::map_info(&map).map_err(failed)?;
+        let [settings, counters] = MAPS;
+        if name == settings && size as usize == SETTINGS_SIZE {
+            let mut value = vec![0; SETTINGS_SIZE];
+            syscall::look_up(&map, &0u64.to_ne_bytes(), &mut value).map_err(failed)?;
+            attachment.policy = Policy::from_bytes(&value);
+        } else if name == counters && size == 8 {
+            for (key, count) in (0u32..).zip(&mut attachment.counts) {
+                *count = sum(&map, key).map_err(failed)?;
+            }
+        }
+    }
+    Ok(Some(attachment))
+}
+
+/// A counter, of which each processor has its own.
+fn sum(counters: &OwnedFd, key: u32) -> rustix::io::Result<u64> {
+    let mut values = vec![0; 8 * possible_processors()];
+    syscall::look_up(counters, &key.to_ne_bytes(), &mut values)?;
+    let numbers = values.chunks_exact(8).map(|number| number.try_into().map_or(0, u64::from_ne_bytes));
+    Ok(numbers.fold(0, u64::saturating_add))
+}
+
+/// How many values a per-processor map gives: `0-3`, or `0,2-5`, the last number counts.
+fn possible_processors() -> usize {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
+    // Enough for any: it is memory that the kernel writes to.
+    last.map_or(8192, |n| n + 1)
+}

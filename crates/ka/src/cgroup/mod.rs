@@ -1,0 +1,11 @@
+//! Cgroups (v2), and the BPF programs that set keepalive on the connections of those in them.
+
+pub mod attachment;
+pub mod denial;
+pub mod layout;
+pub mod namespaces;
+mod object;
+mod syscall;
+pub mod tree;
+
+pub use syscall::pin;

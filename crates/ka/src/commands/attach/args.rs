@@ -1,0 +1,40 @@
+//! What `ka attach` is told.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::settings::ValueArgs;
+
+/// The command line of `ka attach`.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER)]
+pub struct AttachArgs {
+    /// A directory of the cgroup tree, a running systemd unit, a process by number (its cgroup), or / for the host
+    #[arg(value_name = "TARGET", required_unless_present = "pin")]
+    pub target: Option<OsString>,
+    #[command(flatten)]
+    pub settings: ValueArgs,
+    /// Set the connections too that exist already
+    #[arg(long)]
+    pub now: bool,
+    /// Only say what would be done; the programs are loaded, which shows whether the kernel takes them
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Attach nothing, but put the program at this path of a BPF file system, for BPFProgram=sock_ops:PATH in a systemd
+    /// unit; with --force a second one beside it, for BPFProgram=setsockopt:PATH-hold
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "now"])]
+    pub pin: Option<PathBuf>,
+}
+
+const AFTER: &str = "\
+Every TCP connection that a process in the cgroup makes or accepts from now on gets keepalive, whatever the program is: \
+static, in Go, setuid, in a chroot or a container, using io_uring. What the program has chosen itself stays, value by \
+value, unless --force says otherwise. It goes on after ka has ended, until ka detach, or until the cgroup goes: that of \
+a systemd unit does when the unit stops. Attaching again replaces. What counts is the cgroup in which a socket was \
+made; a listener's is that of what it accepts.
+
+Needs Linux 6.1, and root (or CAP_BPF and CAP_NET_ADMIN; CAP_SYS_ADMIN too where a program is attached already).
+
+Exit status: 0; 1 if --now could not set a connection; 2 for a bad command line; 125 if nothing was attached.";

@@ -1,0 +1,67 @@
+//! `ka attach`: keepalive for all connections of a cgroup, by a BPF program.
+
+pub mod args;
+mod existing;
+mod pin;
+
+use std::io::{Write, stderr, stdout};
+
+use crate::cgroup::attachment::Loaded;
+use crate::cgroup::denial::check_kernel;
+use crate::cgroup::layout::{Policy, in_words};
+use crate::cgroup::{namespaces, tree};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use kashim_policy::keepalive::Defaults;
+
+/// Runs it.
+pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
+    let chosen = args.settings.without_library()?;
+    let mut notes = chosen.warnings;
+    let cgroup = args.target.as_deref().map(tree::resolve).transpose()?;
+    notes.extend(check_kernel()?);
+    let namespaces = namespaces::with_own_defaults();
+    let loaded = Loaded::new(&chosen.settings, &namespaces)?;
+    for note in notes {
+        say(&mut stderr(), &format!("ka: warning: {note}"));
+    }
+    let policy = Policy::new(&chosen.settings, &Defaults::LINUX);
+    let what = settings_in_words(&policy);
+    let Some(cgroup) = cgroup else {
+        return pin::run(&args.pin.unwrap_or_default(), &loaded, &what, args.dry_run);
+    };
+    let name = cgroup.shown();
+    let replaced = !args.dry_run && loaded.attach(&cgroup)?;
+    let count = cgroup.processes().len();
+    let processes = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
+    let done = match (args.dry_run, replaced) {
+        (true, _) => "would be attached",
+        (false, true) => "attached, in place of what was there",
+        (false, false) => "attached",
+    };
+    say(&mut stdout(), &format!("{name}: {done} ({what}); {processes} there now"));
+    for rule in &policy.rules {
+        say(&mut stdout(), &format!("  {rule}"));
+    }
+    if args.now { existing::run(&cgroup, &chosen.settings, args.dry_run) } else { Ok(Exit::Yes) }
+}
+
+/// `60/15/9, 2 rules, force`
+pub fn settings_in_words(policy: &Policy) -> String {
+    let mut text = in_words(&policy.plain);
+    match policy.rules.len() {
+        0 => {}
+        1 => text += ", 1 rule",
+        n => text += &format!(", {n} rules"),
+    }
+    if policy.force {
+        text += ", force";
+    }
+    text
+}
+
+/// Writes a line at once. That nobody reads it is no reason to fail: what is done is done.
+fn say(out: &mut impl Write, line: &str) {
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}
