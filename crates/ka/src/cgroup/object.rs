@@ -2,8 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use object::elf::R_BPF_64_64;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget};
+use goblin::elf::{Elf, SectionHeader};
 use rustix::io::Errno;
 
 use super::syscall::{self, Kind, MapShape};
@@ -13,6 +12,9 @@ const OBJECT: &[u8] = include_bytes!("../../bpf/keepalive.bpf.o");
 
 /// The map with the settings, and that with the counters.
 pub const MAPS: [&str; 2] = ["ka_settings", "ka_counters"];
+
+/// How an instruction refers to a map (Linux, Documentation/bpf/llvm_reloc.rst).
+const R_BPF_64_64: u32 = 1;
 
 /// A program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +71,20 @@ impl Maps {
     }
 }
 
-fn file() -> Result<object::File<'static>, LoadError> {
+fn file() -> Result<Elf<'static>, LoadError> {
     if cfg!(target_endian = "big") {
         return Err(LoadError::Object("the BPF programs in ka are for little-endian machines".to_owned()));
     }
-    object::File::parse(OBJECT).map_err(|error| LoadError::Object(error.to_string()))
+    Elf::parse(OBJECT).map_err(|error| LoadError::Object(error.to_string()))
+}
+
+/// A section, its number, and what is in it.
+fn section<'a>(file: &'a Elf<'_>, name: &str) -> Result<(usize, &'static [u8]), LoadError> {
+    let named = |header: &&'a SectionHeader| file.shdr_strtab.get_at(header.sh_name) == Some(name);
+    let mut headers = file.section_headers.iter().zip(0..);
+    let (header, number) = headers.find(|(header, _)| named(header)).ok_or_else(|| missing(name))?;
+    let content = header.file_range().and_then(|range| OBJECT.get(range)).ok_or_else(|| missing(name))?;
+    Ok((number, content))
 }
 
 fn missing(what: &str) -> LoadError {
@@ -83,10 +94,12 @@ fn missing(what: &str) -> LoadError {
 /// Makes the map as the object describes it (`struct map` in the C file).
 fn create(name: &str) -> Result<OwnedFd, LoadError> {
     let file = file()?;
-    let symbol = file.symbol_by_name(name).ok_or_else(|| missing(name))?;
-    let data = file.section_by_name("maps").and_then(|section| section.data().ok());
+    let mut symbols = file.syms.iter();
+    let symbol = symbols.find(|symbol| file.strtab.get_at(symbol.st_name) == Some(name));
+    let place = symbol.ok_or_else(|| missing(name))?.st_value as usize;
+    let (_, data) = section(&file, "maps")?;
     let words: Vec<u32> = data
-        .and_then(|data| data.get(symbol.address() as usize..))
+        .get(place..)
         .unwrap_or_default()
         .chunks_exact(4)
         .take(5)
@@ -102,17 +115,19 @@ fn create(name: &str) -> Result<OwnedFd, LoadError> {
 /// Loads a program that uses the maps.
 pub fn load(program: &Program, maps: &Maps) -> Result<OwnedFd, LoadError> {
     let file = file()?;
-    let section = file.section_by_name(program.section).ok_or_else(|| missing(program.section))?;
-    let mut code = section.data().map_err(|error| LoadError::Object(error.to_string()))?.to_vec();
-    for (offset, relocation) in section.relocations() {
-        let RelocationTarget::Symbol(index) = relocation.target() else { return Err(missing("a symbol")) };
-        let name = file.symbol_by_index(index).ok().and_then(|symbol| symbol.name().ok()).unwrap_or_default();
+    let (number, code) = section(&file, program.section)?;
+    let mut code = code.to_vec();
+    let is_of_this = |at: usize| file.section_headers.get(at).is_some_and(|it| it.sh_info as usize == number);
+    let of_this = file.shdr_relocs.iter().filter(|(at, _)| is_of_this(*at));
+    for relocation in of_this.flat_map(|(_, relocations)| relocations.iter()) {
+        let symbol = file.syms.get(relocation.r_sym);
+        let name = symbol.and_then(|symbol| file.strtab.get_at(symbol.st_name)).unwrap_or_default();
         let map = maps.named(name).ok_or_else(|| missing(name))?;
-        if relocation.flags() != (RelocationFlags::Elf { r_type: R_BPF_64_64 }) {
+        if relocation.r_type != R_BPF_64_64 {
             return Err(LoadError::Object(format!("{name} is referred to in a way that ka does not know")));
         }
         // An instruction that loads 64 bits: BPF_PSEUDO_MAP_FD as its source, and the descriptor as the number.
-        let at = offset as usize;
+        let at = relocation.r_offset as usize;
         let instruction = code.get_mut(at..at + 8).ok_or_else(|| missing("an instruction"))?;
         let fd = map.as_raw_fd().to_ne_bytes();
         instruction.iter_mut().skip(4).zip(fd).for_each(|(place, byte)| *place = byte);
