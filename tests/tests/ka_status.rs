@@ -9,11 +9,10 @@ use kashim_tests::lab::{Namespace, ip};
 use kashim_tests::{
     Need, Output, Preload, Program, Result, Socket, ka, program_file, run, trial, until, workspace,
 };
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use serde_json::Value;
 
 mod ka_helpers;
-use ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, filtered, run_ka, users};
+use ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, filtered, has_mptcp, run_ka, users};
 
 fn main() -> ExitCode {
     use Need::{Kernel, Program as Prog, Root};
@@ -44,11 +43,6 @@ fn main() -> ExitCode {
         trial("everything_that_ss_has", &[&lab[..], &[Prog("ss")]].concat(), everything_that_ss_has),
         trial("the_json_is_described", &python, the_json_is_described),
     ])
-}
-
-fn has_mptcp() -> bool {
-    let flags = SocketFlags::CLOEXEC;
-    socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::MPTCP)).is_ok()
 }
 
 /// The connections in the JSON of `ka status`.
@@ -153,7 +147,7 @@ fn timers_as_ss_has_them() -> Result {
     if !(540_000..=600_000).contains(&next) || ours["unanswered_probes"] != 0 {
         return Err(format!("{ours}").into());
     }
-    if ours["last_heard_ms"].as_u64().is_none_or(|ms| ms > 30_000) {
+    if ours["last_received_ms"].as_u64().is_none_or(|ms| ms > 30_000) {
         return Err(format!("last heard in {ours}").into());
     }
     let other = by_fd(&connections, server)?;
@@ -206,7 +200,7 @@ fn the_library() -> Result {
         let [_, client, _] = holder.pair("4")?;
         let connections = status(holder.pid(), &[])?;
         let connection = by_fd(&connections, client)?;
-        if connection["hooked"] != want || (connection["idle_s"] == 77) != want {
+        if connection["preloaded"] != want || (connection["idle_s"] == 77) != want {
             return Err(format!("{preload:?}: {connection}").into());
         }
     }

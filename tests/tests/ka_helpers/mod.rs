@@ -3,6 +3,8 @@
 
 use std::process::Stdio;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+
 use kashim_tests::{Output, Program, Result, Running, Socket, is_root, ka, program_file, sockets_of};
 
 /// `fixtures/programs/holder.py`: a program that holds sockets, and does what it is told.
@@ -61,6 +63,12 @@ impl Holder {
     pub fn end(self) {
         drop(self.program);
     }
+}
+
+/// Whether the kernel has MPTCP.
+pub fn has_mptcp() -> bool {
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::MPTCP)).is_ok()
 }
 
 /// `ka` with these arguments.

@@ -11,8 +11,8 @@ use kashim_policy::keepalive::{Defaults, Field};
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use crate::process::pidfd::Options;
 use crate::process::{netns, scan};
+use crate::tcp::options::Options;
 
 /// By its cookie, what an untouched socket shows in it.
 pub type Namespace = (u64, Defaults);

@@ -9,7 +9,7 @@ use crate::process::scan;
 /// A process, by number or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// That process.
+    /// That process, or the one of that thread.
     Pid(i32),
     /// All processes of this name.
     Name(String),
@@ -34,8 +34,7 @@ impl Selector {
     pub fn find(&self, all: &[i32]) -> Result<Vec<i32>, Error> {
         let (found, missing) = match self {
             &Self::Pid(pid) => {
-                // Threads have no entry in the list, but can be asked like processes.
-                let found = if scan::name(pid).is_some() { vec![pid] } else { Vec::new() };
+                let found = scan::process_of(pid).into_iter().collect();
                 (found, format!("{pid}: no such process (in a container, use its numbers there)"))
             }
             Self::Name(name) => {

@@ -49,12 +49,12 @@ impl Cells {
     }
 
     /// Writes the rows. A column with a width of 0 is left out; what is wider than its column is cut. `paint` may
-    /// say what is to be written before a cell, and then it is reset behind.
+    /// say what is to be written before the cell in a row and a column, and then it is reset behind.
     pub fn write(
         &self,
         out: &mut impl Write,
         widths: &[usize],
-        paint: impl Fn(usize, &str) -> &'static str,
+        paint: impl Fn(usize, usize) -> &'static str,
     ) -> io::Result<()> {
         let shown: Vec<(usize, usize)> = widths.iter().copied().enumerate().filter(|&(_, w)| w > 0).collect();
         let mut line = String::new();
@@ -63,7 +63,7 @@ impl Cells {
             for &(column, width) in &shown {
                 let whole = self.cell(row * self.columns + column);
                 let cell = whole.get(..width).unwrap_or(whole);
-                let colour = paint(column, whole);
+                let colour = paint(row, column);
                 let reset = if colour.is_empty() { "" } else { "\x1b[0m" };
                 let _ = write!(line, "{colour}{cell}{reset}{:1$}", "", width - cell.len() + 2);
             }
@@ -75,19 +75,28 @@ impl Cells {
     }
 }
 
-/// Makes columns fit into a line: first the flexible ones are narrowed, then the least important ones are left out.
-/// `order` names columns, the least important first. Returns which were left out.
-pub fn fit(widths: &mut [usize], line: usize, flexible: &[(usize, usize)], order: &[usize]) -> Vec<usize> {
+/// Makes columns fit into a line: first some are narrowed, then the least important ones are left out, then what is left
+/// is narrowed further. `order` names columns, the least important first. Returns which were left out.
+pub fn fit(
+    widths: &mut [usize],
+    line: usize,
+    narrower: &[(usize, usize)],
+    order: &[usize],
+    narrowest: &[(usize, usize)],
+) -> Vec<usize> {
     let taken = |widths: &[usize]| {
         let shown = widths.iter().filter(|&&w| w > 0);
         shown.clone().sum::<usize>() + 2 * shown.count().saturating_sub(1)
     };
-    for &(column, least) in flexible {
-        let over = taken(widths).saturating_sub(line);
-        if let Some(width) = widths.get_mut(column) {
-            *width = width.saturating_sub(over).max(least.min(*width));
+    let narrow = |widths: &mut [usize], columns: &[(usize, usize)]| {
+        for &(column, least) in columns {
+            let over = taken(widths).saturating_sub(line);
+            if let Some(width) = widths.get_mut(column) {
+                *width = width.saturating_sub(over).max(least.min(*width));
+            }
         }
-    }
+    };
+    narrow(widths, narrower);
     let mut left_out = Vec::new();
     for &column in order {
         if taken(widths) <= line {
@@ -98,6 +107,7 @@ pub fn fit(widths: &mut [usize], line: usize, flexible: &[(usize, usize)], order
             left_out.push(column);
         }
     }
+    narrow(widths, narrowest);
     left_out
 }
 
@@ -127,12 +137,14 @@ mod tests {
     fn first_narrower_then_fewer() {
         let fitted = |line| {
             let mut widths = [10, 20, 5];
-            let left_out = fit(&mut widths, line, &[(0, 6)], &[2, 1]);
+            let left_out = fit(&mut widths, line, &[(0, 6)], &[2, 1], &[(0, 2)]);
             (widths, left_out)
         };
         assert_eq!(fitted(39), ([10, 20, 5], vec![]));
         assert_eq!(fitted(37), ([8, 20, 5], vec![]));
         assert_eq!(fitted(30), ([6, 20, 0], vec![2]));
         assert_eq!(fitted(10), ([6, 0, 0], vec![2, 1]));
+        assert_eq!(fitted(4), ([4, 0, 0], vec![2, 1]));
+        assert_eq!(fitted(1), ([2, 0, 0], vec![2, 1]));
     }
 }

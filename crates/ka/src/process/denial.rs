@@ -38,6 +38,8 @@ pub enum Denial {
     Filter,
     /// The kernel has no pidfd_getfd(2).
     Kernel,
+    /// The kernel has no pidfd of a thread.
+    KernelForThreads,
     /// A user namespace that is not ours, or a security module.
     Other,
 }
@@ -49,6 +51,7 @@ impl Denial {
     pub fn diagnose(error: Errno, pid: i32, access: Access) -> Option<Self> {
         match error {
             Errno::NOSYS => return Some(Self::Kernel),
+            Errno::INVAL => return Some(Self::KernelForThreads),
             Errno::PERM | Errno::ACCESS => {}
             _ => return None,
         }
@@ -98,7 +101,7 @@ impl Denial {
             Self::Capabilities => "capabilities",
             Self::Yama(_) => "yama",
             Self::Filter => "container-profile",
-            Self::Kernel => "kernel",
+            Self::Kernel | Self::KernelForThreads => "kernel",
             Self::Other => "security-module",
         }
     }
@@ -131,6 +134,9 @@ impl fmt::Display for Denial {
                  container, or give the container SYS_PTRACE (docker run --cap-add SYS_PTRACE)",
             ),
             Self::Kernel => f.write_str("pidfd_getfd needs Linux 5.6 or newer (or a filter hides it)"),
+            Self::KernelForThreads => f.write_str(
+                "a thread has descriptors of its own, or the main thread has ended, which takes Linux 6.9 or newer",
+            ),
             Self::Other => f.write_str(
                 "a security module, or a user namespace that is not yours; run ka as root outside of all containers",
             ),
@@ -143,7 +149,7 @@ fn may_copy_at_all() -> bool {
     let pid = getpid().as_raw_nonzero().get();
     let Ok(us) = Process::open(pid) else { return false };
     // No descriptor is known to be a socket: what counts is that it is not the permission that is missing.
-    let nothing = Descriptor { fd: i32::MAX, inode: 0 };
+    let nothing = Descriptor { task: pid, fd: i32::MAX, inode: 0 };
     !matches!(us.socket(nothing), Err(Errno::PERM | Errno::ACCESS))
 }
 

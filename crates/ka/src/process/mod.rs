@@ -6,3 +6,4 @@ pub mod exec;
 pub mod netns;
 pub mod pidfd;
 pub mod scan;
+pub mod signals;

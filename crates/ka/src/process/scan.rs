@@ -12,14 +12,19 @@ use rustix::io::{Errno, Result};
 
 /// The numbers of all processes, in order.
 pub fn all() -> Vec<i32> {
-    let mut pids: Vec<i32> = fs::read_dir("/proc")
+    numbers("/proc")
+}
+
+/// The entries of a directory that are numbers, in order.
+fn numbers(directory: &str) -> Vec<i32> {
+    let mut numbers: Vec<i32> = fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
-    pids.sort_unstable();
-    pids
+    numbers.sort_unstable();
+    numbers
 }
 
 /// The name of the process, as ps shows it: up to 15 bytes, which the process may choose itself.
@@ -30,51 +35,108 @@ pub fn name(pid: i32) -> Option<Vec<u8>> {
 
 /// Whether the process can be meant by this name: as ps shows it, as it was called, or as the file that it runs.
 pub fn is_called(pid: i32, wanted: &[u8]) -> bool {
-    let called = || {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let called = |task: i32| {
+        let line = fs::read(format!("/proc/{task}/cmdline")).unwrap_or_default();
         let first = line.split(|&b| b == 0).next().unwrap_or_default();
         base_name(first) == wanted
     };
-    let runs = || {
-        let link = fs::read_link(format!("/proc/{pid}/exe"));
+    let runs = |task: i32| {
+        let link = fs::read_link(format!("/proc/{task}/exe"));
         link.is_ok_and(|path| base_name(&path.into_os_string().into_vec()) == wanted)
     };
-    name(pid).as_deref() == Some(wanted) || called() || runs()
+    // What a process shares among its threads is not to be had from a main thread that has ended.
+    let by_file = |task| called(task) || runs(task);
+    name(pid).as_deref() == Some(wanted) || by_file(living_task(pid))
 }
 
 fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
+/// The process that a number stands for: a thread's stands for its process.
+pub fn process_of(number: i32) -> Option<i32> {
+    let status = fs::read(format!("/proc/{number}/status")).ok()?;
+    std::str::from_utf8(field(&status, "Tgid:")?).ok()?.trim().parse().ok()
+}
+
+/// A field of /proc/PID/status.
+fn field<'a>(status: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))
+}
+
+/// KCMP_FILES, kcmp(2).
+const KCMP_FILES: libc::c_long = 2;
+
+/// The tasks of a process by whose descriptor tables all of its descriptors are found: as a rule its main thread alone.
+/// That is missing where it has ended and others go on, and a thread may have a table of its own (unshare(2),
+/// CLONE_FILES). Threads of which it cannot be told count as if they shared that of the first.
+pub fn tables(pid: i32) -> Vec<i32> {
+    let mut tasks = numbers(&format!("/proc/{pid}/task"));
+    if tasks.len() > 1 && has_ended(pid) {
+        tasks.retain(|&task| task != pid);
+    }
+    let mut found: Vec<i32> = Vec::new();
+    for task in tasks {
+        let is_new = found.iter().all(|&other| {
+            // SAFETY: kcmp(2) takes numbers.
+            unsafe { libc::syscall(libc::SYS_kcmp, task, other, KCMP_FILES, 0, 0) > 0 }
+        });
+        if is_new {
+            found.push(task);
+        }
+    }
+    found
+}
+
+/// Whether this thread has ended, and only its number is left.
+fn has_ended(task: i32) -> bool {
+    let status = fs::read(format!("/proc/{task}/status")).unwrap_or_default();
+    field(&status, "State:").is_some_and(|state| state.trim_ascii_start().starts_with(b"Z"))
+}
+
+/// A task of the process that has not ended: what a process shares among its threads can be read there.
+pub fn living_task(pid: i32) -> i32 {
+    if has_ended(pid) { tables(pid).first().copied().unwrap_or(pid) } else { pid }
+}
+
 /// A descriptor of a process that is a socket of whatever kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Descriptor {
+    /// The task in whose table it is.
+    pub task: i32,
     /// Its number.
     pub fd: i32,
     /// The socket; no other one in the system has the same number at the same time.
     pub inode: u32,
 }
 
-/// The descriptors of a process that are sockets. `EACCES` or `EPERM` if we may not look at them.
+/// The descriptors of a process that are sockets, in all of its tables. `EACCES` or `EPERM` if we may not look at them.
 pub fn sockets(pid: i32) -> Result<Vec<Descriptor>> {
+    let mut sockets = Vec::new();
+    for task in tables(pid) {
+        sockets_in(task, &mut sockets)?;
+    }
+    Ok(sockets)
+}
+
+fn sockets_in(task: i32, sockets: &mut Vec<Descriptor>) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())?;
+    let directory = openat(CWD, format!("/proc/{task}/fd"), flags, Mode::empty())?;
     let mut buffer = vec![MaybeUninit::<u8>::uninit(); 32 * 1024];
     let mut entries = RawDir::new(&directory, &mut buffer);
-    let mut sockets = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let number = entry.file_name().to_str().ok().and_then(|name| name.parse().ok());
         let Some(fd) = number else { continue };
         let mut target = [MaybeUninit::<u8>::uninit(); 32];
         match readlinkat_raw(&directory, entry.file_name(), &mut target[..]) {
-            Ok((text, _)) => sockets.extend(inode(text).map(|inode| Descriptor { fd, inode })),
+            Ok((text, _)) => sockets.extend(inode(text).map(|inode| Descriptor { task, fd, inode })),
             // Closed meanwhile.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(sockets)
+    Ok(())
 }
 
 /// The number in `socket:[NUMBER]`.
@@ -94,9 +156,9 @@ pub fn open_network_namespace(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Whether the library is in the process; nothing if we may not look.
-pub fn is_hooked(pid: i32) -> Option<bool> {
+pub fn is_preloaded(pid: i32) -> Option<bool> {
     let mut maps = Vec::new();
-    File::open(format!("/proc/{pid}/maps")).ok()?.read_to_end(&mut maps).ok()?;
+    File::open(format!("/proc/{}/maps", living_task(pid))).ok()?.read_to_end(&mut maps).ok()?;
     // A process that has no memory (any more) has no library either, and cannot be told from one that hides it.
     if maps.is_empty() {
         return None;
@@ -128,10 +190,7 @@ pub struct Credentials {
 /// Who a process is; "self" for ourselves.
 pub fn credentials(pid: &str) -> Option<Credentials> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| {
-        let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
-        std::str::from_utf8(line).ok()
-    };
+    let field = |name| std::str::from_utf8(field(&status, name)?).ok();
     let three = |name| {
         let mut numbers = field(name)?.split_ascii_whitespace().map_while(|n| n.parse().ok());
         Some([numbers.next()?, numbers.next()?, numbers.next()?])

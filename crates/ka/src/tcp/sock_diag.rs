@@ -8,6 +8,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
+use super::tcp_info::TcpInfo;
+
 /// A TCP state (include/net/tcp_states.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(pub u8);
@@ -85,7 +87,7 @@ pub struct Sock {
     /// What runs.
     pub timer: Timer,
     /// Milliseconds since anything came from the peer.
-    pub heard: Option<u32>,
+    pub last_received: Option<u32>,
     /// An IPv4-mapped address is shown as IPv4.
     pub local: SocketAddr,
     /// All zeroes if there is none.
@@ -113,6 +115,9 @@ const INET_DIAG_ULP_INFO: u16 = 19;
 const INET_ULP_INFO_NAME: u16 = 1;
 /// The size of struct inet_diag_msg, behind which the attributes stand.
 const DIAG_MSG: usize = 72;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// How often a list is asked for anew that was not of one moment.
+const ATTEMPTS: usize = 8;
 /// The kernel puts as many sockets into a message as fit into the buffer, up to 32 KiB.
 const BUFFER: usize = 32 * 1024;
 
@@ -127,15 +132,38 @@ pub fn dump() -> Result<Vec<Sock>> {
     let mut socks = Vec::new();
     let mut buffer = vec![0; BUFFER];
     for family in [AddressFamily::INET, AddressFamily::INET6] {
-        send(&netlink, &request(family), SendFlags::empty())?;
-        loop {
-            let (length, _) = recv(&netlink, &mut buffer[..], RecvFlags::empty())?;
-            if !messages(buffer.get(..length).unwrap_or_default(), &mut socks)? {
-                break;
+        socks.extend(whole(|| {
+            send(&netlink, &request(family), SendFlags::empty())?;
+            let mut list = List::default();
+            while !list.complete {
+                let (length, _) = recv(&netlink, &mut buffer[..], RecvFlags::empty())?;
+                list.add(buffer.get(..length).unwrap_or_default())?;
             }
-        }
+            Ok(list)
+        })?);
     }
     Ok(socks)
+}
+
+/// Asks until the list is of one moment: it changed while the kernel wrote an interrupted one, which may lack sockets
+/// or have some twice (NLM_F_DUMP_INTR, netlink(7)). After so many attempts the last one has to do.
+fn whole(mut ask: impl FnMut() -> Result<List>) -> Result<Vec<Sock>> {
+    let mut list = ask()?;
+    for _ in 1..ATTEMPTS {
+        if !list.interrupted {
+            break;
+        }
+        list = ask()?;
+    }
+    Ok(list.socks)
+}
+
+/// An answer of the kernel's, datagram by datagram.
+#[derive(Debug, Default)]
+struct List {
+    socks: Vec<Sock>,
+    complete: bool,
+    interrupted: bool,
 }
 
 /// struct nlmsghdr and struct inet_diag_req_v2.
@@ -154,23 +182,29 @@ fn request(family: AddressFamily) -> [u8; 72] {
     bytes
 }
 
-/// Reads the messages of one datagram. Whether more will come.
-fn messages(mut bytes: &[u8], socks: &mut Vec<Sock>) -> Result<bool> {
-    while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
-        match message.message_type() {
-            NLMSG_DONE => return Ok(false),
-            NLMSG_ERROR => {
-                let errno =
-                    array(message.payload(), 0).map_or(0, |bytes| i32::from_ne_bytes(bytes).wrapping_neg());
-                return Err(Errno::from_raw_os_error(errno));
+impl List {
+    /// Reads the messages of one datagram.
+    fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
+            self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+            match message.message_type() {
+                NLMSG_DONE => {
+                    self.complete = true;
+                    break;
+                }
+                NLMSG_ERROR => {
+                    let errno = array(message.payload(), 0)
+                        .map_or(0, |bytes| i32::from_ne_bytes(bytes).wrapping_neg());
+                    return Err(Errno::from_raw_os_error(errno));
+                }
+                SOCK_DIAG_BY_FAMILY => self.socks.extend(parse(message.payload())),
+                _ => {}
             }
-            SOCK_DIAG_BY_FAMILY => socks.extend(parse(message.payload())),
-            _ => {}
+            let next = (message.length() as usize).next_multiple_of(4);
+            bytes = bytes.get(next..).unwrap_or_default();
         }
-        let next = (message.length() as usize).next_multiple_of(4);
-        bytes = bytes.get(next..).unwrap_or_default();
+        Ok(())
     }
-    Ok(true)
 }
 
 /// struct inet_diag_msg and its attributes. Nothing that the kernel leaves out, or adds one day, is an error.
@@ -186,7 +220,7 @@ fn parse(bytes: &[u8]) -> Option<Sock> {
             2 => Timer::Keepalive { next: number(bytes, 52)?, unanswered: retransmits },
             _ => Timer::Busy,
         },
-        heard: None,
+        last_received: None,
         local: address(ipv6, bytes, 8, 4)?,
         peer: address(ipv6, bytes, 24, 6)?,
         uid: number(bytes, 64),
@@ -195,18 +229,13 @@ fn parse(bytes: &[u8]) -> Option<Sock> {
     for attribute in NlasIterator::new(bytes.get(DIAG_MSG..)?).flatten() {
         match attribute.kind() {
             INET_DIAG_INFO if !sock.listens() && sock.state != State::SYN_SENT => {
-                sock.heard = heard(attribute.value());
+                sock.last_received = Some(TcpInfo::parse(attribute.value()).last_received());
             }
             INET_DIAG_ULP_INFO => sock.subflow = is_mptcp(attribute.value()),
             _ => {}
         }
     }
     Some(sock)
-}
-
-/// From struct tcp_info, the shorter one of tcpi_last_data_recv and tcpi_last_ack_recv.
-pub fn heard(tcp_info: &[u8]) -> Option<u32> {
-    Some(number(tcp_info, 52)?.min(number(tcp_info, 56)?))
 }
 
 /// Whether the protocol on top of TCP is MPTCP.
@@ -232,4 +261,61 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        ATTEMPTS, DIAG_MSG, List, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, whole,
+    };
+    use rustix::io::Errno;
+
+    /// A message: struct nlmsghdr, then the payload.
+    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let length = (16 + payload.len()) as u32;
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        bytes.extend([0; 8]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// A listener with this inode.
+    fn socket(inode: u32) -> [u8; DIAG_MSG] {
+        let mut bytes = [0; DIAG_MSG];
+        (bytes[0], bytes[1]) = (libc::AF_INET as u8, 10);
+        bytes[68..].copy_from_slice(&inode.to_ne_bytes());
+        bytes
+    }
+
+    fn list(flags: u16, inode: u32) -> List {
+        let mut list = List::default();
+        list.add(&message(SOCK_DIAG_BY_FAMILY, 0, &socket(inode))).unwrap();
+        assert!(!list.complete);
+        list.add(&message(NLMSG_DONE, flags, &[0; 4])).unwrap();
+        assert!(list.complete);
+        list
+    }
+
+    #[test]
+    fn an_interrupted_list_is_asked_for_again() {
+        let asked_for = |interrupted: usize| {
+            let mut asked = 0;
+            let socks = whole(|| {
+                asked += 1;
+                Ok(list(if asked <= interrupted { NLM_F_DUMP_INTR } else { 0 }, asked as u32))
+            });
+            (asked, socks.unwrap().iter().map(|sock| sock.inode).collect::<Vec<_>>())
+        };
+        assert_eq!(asked_for(0), (1, vec![1]));
+        assert_eq!(asked_for(2), (3, vec![3]));
+        assert_eq!(asked_for(usize::MAX), (ATTEMPTS, vec![ATTEMPTS as u32]));
+    }
+
+    #[test]
+    fn an_error_is_told() {
+        let error = (-libc::ENOENT).to_ne_bytes();
+        let refused = List::default().add(&message(NLMSG_ERROR, 0, &error));
+        assert_eq!(refused, Err(Errno::NOENT));
+    }
 }

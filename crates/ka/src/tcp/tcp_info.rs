@@ -1,52 +1,73 @@
 //! What the kernel tells about a connection (TCP_INFO).
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Some of `struct tcp_info` in the kernel's include/uapi/linux/tcp.h.
+use rustix::io::{Errno, Result};
+
+use super::sock_diag::State;
+
+/// Some of `struct tcp_info` in the kernel's include/uapi/linux/tcp.h. What an older kernel leaves out is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpInfo {
-    /// Probes that were sent and not answered.
+    /// The state.
+    pub state: State,
+    /// Probes that were sent and not answered (tcpi_probes).
     pub unanswered: u8,
-    /// How long ago something that counts was received.
-    pub heard: Duration,
-    /// The round-trip time.
+    /// How long ago data was received (tcpi_last_data_recv).
+    pub last_data: Duration,
+    /// How long ago something was received that the kernel takes for a sign of life (tcpi_last_ack_recv).
+    pub last_ack: Duration,
+    /// The round-trip time (tcpi_rtt).
     pub round_trip: Duration,
-    /// Segments sent and received, since Linux 4.2; before, always the same.
+    /// Segments sent and received (tcpi_segs_out, tcpi_segs_in), since Linux 4.2; before, always the same.
     pub segments: (u32, u32),
 }
 
-/// Longer than the structure is today; an older kernel fills in what it knows.
-type Buffer = [u8; 512];
-
 impl TcpInfo {
     /// Asks the kernel.
-    pub fn read(socket: BorrowedFd) -> io::Result<Self> {
-        let mut buffer: Buffer = [0; 512];
-        let mut length = size_of::<Buffer>() as libc::socklen_t;
+    pub fn read(socket: impl AsFd) -> Result<Self> {
+        // Longer than the structure is today.
+        let mut buffer = [0u8; 512];
+        let mut length = buffer.len() as libc::socklen_t;
         // SAFETY: the kernel writes at most `length` bytes into the buffer, which has as many.
         let result = unsafe {
             libc::getsockopt(
-                socket.as_raw_fd(),
+                socket.as_fd().as_raw_fd(),
                 libc::IPPROTO_TCP,
                 libc::TCP_INFO,
                 buffer.as_mut_ptr().cast(),
                 &raw mut length,
             )
         };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(Self::parse(&buffer)) }
+        if result == 0 {
+            Ok(Self::parse(&buffer))
+        } else {
+            let error = std::io::Error::last_os_error();
+            Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        }
     }
 
-    fn parse(buffer: &Buffer) -> Self {
+    /// From the structure as the kernel writes it.
+    pub fn parse(bytes: &[u8]) -> Self {
         let number = |at: usize| {
-            buffer.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
+            let four = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            four.map_or(0, u32::from_ne_bytes)
         };
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        let milliseconds = |at: usize| Duration::from_millis(number(at).into());
         Self {
-            unanswered: buffer[3],                                // tcpi_probes
-            heard: Duration::from_millis(number(56).into()),      // tcpi_last_ack_recv
-            round_trip: Duration::from_micros(number(68).into()), // tcpi_rtt
-            segments: (number(136), number(140)),                 // tcpi_segs_out, tcpi_segs_in
+            state: State(byte(0)),
+            unanswered: byte(3),
+            last_data: milliseconds(52),
+            last_ack: milliseconds(56),
+            round_trip: Duration::from_micros(number(68).into()),
+            segments: (number(136), number(140)),
         }
+    }
+
+    /// How long ago anything came from the peer, in milliseconds.
+    pub fn last_received(&self) -> u32 {
+        u32::try_from(self.last_data.min(self.last_ack).as_millis()).unwrap_or(u32::MAX)
     }
 }

@@ -81,7 +81,7 @@ fn ask(pid: i32) -> Option<Namespace> {
     let read = || {
         let listeners = sock_diag::dump()?.into_iter().filter(sock_diag::Sock::listens);
         Ok(Namespace {
-            defaults: defaults::read(),
+            defaults: defaults::read_or_linux(),
             services: listeners.map(|listener| listener.local.port()).collect(),
         })
     };

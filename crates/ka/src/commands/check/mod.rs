@@ -145,7 +145,7 @@ fn verdict(report: &mut Report, given: &Given, examined: &Examined) {
 }
 
 fn about_settings(report: &mut Report, settings: &Settings, library: &Library) {
-    let timing = Timing::new(&settings.plain, &defaults::read());
+    let timing = Timing::new(&settings.plain, &defaults::read_or_linux());
     report.row("library", &shown(&library.path));
     report.row("settings", &line(|line| describe::settings(line, settings)));
     report.row(

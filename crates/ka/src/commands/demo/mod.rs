@@ -81,7 +81,7 @@ fn variables(given: &Given, library: &Library) -> Vec<(String, OsString)> {
 }
 
 fn epilogue(settings: &Settings) -> String {
-    let timing = Timing::new(&settings.plain, &defaults::read());
+    let timing = Timing::new(&settings.plain, &defaults::read_or_linux());
     let (period, probes, interval) = (timing.period(), timing.probes(), timing.interval);
     format!(
         "   Then the kernel sends a probe, and one every {period} s as long as the connection is idle: each path sees\n   \

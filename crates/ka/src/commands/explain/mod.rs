@@ -28,7 +28,7 @@ const PARTS: [(&str, Variable); 4] = [
 /// Runs it.
 pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
     let (text, exit) = match args.values {
-        Some(values) => (words::explain(&read(&values)?, &defaults::read()), Exit::Yes),
+        Some(values) => (words::explain(&read(&values)?, &defaults::read_or_linux()), Exit::Yes),
         None => environment(&Environment::ours()?),
     };
     print(&text)?;
@@ -53,7 +53,7 @@ fn read(text: &str) -> Result<Values, Error> {
 
 /// Everything that the environment sets.
 fn environment(environment: &Environment) -> (String, Exit) {
-    let kernel = defaults::read();
+    let kernel = defaults::read_or_linux();
     let (settings, faults) = environment.settings();
     let mut text = words::explain(&settings.plain, &kernel);
     let mut row = |name: &str, words: &str| text.push_str(&format!("  {name:<10}{words}\n"));

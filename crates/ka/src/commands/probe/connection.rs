@@ -234,7 +234,7 @@ impl Connection {
         }
         let info = self.info()?;
         // What was heard last was either before the silence or after the probe.
-        if info.unanswered == 0 && info.heard < now - since + silence / 2 {
+        if info.unanswered == 0 && info.last_ack < now - since + silence / 2 {
             return Ok(Some(self.observation((silence, passed), Outcome::Alive)));
         }
         let sent = sent.or((info.unanswered > 0).then_some(passed));
@@ -271,7 +271,7 @@ impl Connection {
     }
 
     fn info(&self) -> Result<TcpInfo, Failure> {
-        TcpInfo::read(self.socket.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        TcpInfo::read(&self.socket)
     }
 
     /// How long nothing has passed, at least and at most.

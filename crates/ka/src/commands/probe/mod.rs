@@ -9,7 +9,6 @@ mod ladder;
 mod pass;
 mod progress;
 mod report;
-mod stop;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -25,11 +24,11 @@ use crate::cli::values;
 use crate::output::escape::escaped;
 use crate::output::print::print;
 
+use crate::process::signals::Stop;
 use connection::{CONNECTS_WITHIN, Failure, Observation};
 use finding::{End, Finding};
 use pass::{Event, Pass};
 use progress::Progress;
-use stop::Stop;
 
 /// Where nobody answers is found out, and most firewalls let through.
 const DEFAULT_PORT: u16 = 443;

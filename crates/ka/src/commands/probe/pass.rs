@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Failure, Observation};
-use super::stop::Stop;
+use crate::process::signals::Stop;
 
 /// How often a silent connection is looked at, and one that is being asked.
 const LOOKS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(20)];

@@ -18,12 +18,12 @@ use crate::cli::values;
     group = ArgGroup::new("change").required(true).multiple(true),
     after_help = "The sockets are changed in place; the process is neither stopped nor traced. Listeners are changed \
 too, since what they accept inherits from them.\n\nExit status: 0; 1 if a socket could not be changed, or none was found; \
-125 if ka itself fails."
+2 for a bad command line; 125 if ka itself fails."
 )]
 pub struct SetArgs {
-    /// The process by number, or all of a name
-    #[arg(value_name = "PID|NAME")]
-    process: String,
+    /// Processes by number (a thread's stands for its process), or all of a name
+    #[arg(value_name = "PID|NAME", required = true)]
+    processes: Vec<String>,
     /// Only this descriptor
     #[arg(long, value_name = "N")]
     fd: Option<u32>,
@@ -52,7 +52,7 @@ pub struct SetArgs {
     /// Only say what would be changed
     #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
-    /// Go on with the sockets that the process opens later, until it ends
+    /// Go on with the sockets that the processes open later, until they end; Ctrl-C stops it
     #[arg(long)]
     follow: bool,
 }
@@ -63,7 +63,7 @@ impl TryFrom<SetArgs> for Config {
     fn try_from(args: SetArgs) -> Result<Self, Error> {
         Ok(Self {
             change: change(&args)?,
-            selector: Selector::new(&args.process)?,
+            selectors: args.processes.iter().map(|text| Selector::new(text)).collect::<Result<_, _>>()?,
             fd: args.fd.map(|fd| i32::try_from(fd).unwrap_or(i32::MAX)),
             peers: args.peer.as_deref().map(Peers::new).transpose()?,
             dry_run: args.dry_run,

@@ -1,15 +1,14 @@
 //! What is done to one socket.
 
-use std::fmt;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use kashim_policy::keepalive::{Defaults, Field, UserTimeout};
 use kashim_policy::parse::MAX_USER_TIMEOUT;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::net::sockopt;
 
-use crate::process::pidfd::Options;
+use crate::tcp::options::Options;
 
 /// A number to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,47 +61,36 @@ impl Change {
     }
 }
 
-/// Sets what is different. The first refusal ends it.
-pub fn set(socket: impl AsFd, before: Options, wanted: Options) -> Result<()> {
+/// An option that the system refused to set, and its error.
+pub type Refusal = (&'static str, Errno);
+
+/// Sets what is different, and returns what was refused: MPTCP has no user timeout.
+pub fn set(socket: impl AsFd, before: Options, wanted: Options) -> Vec<Refusal> {
     let socket = socket.as_fd();
     let seconds = |n: u32| Duration::from_secs(n.into());
-    if wanted.idle != before.idle {
-        sockopt::set_tcp_keepidle(socket, seconds(wanted.idle))?;
-    }
-    if wanted.interval != before.interval {
-        sockopt::set_tcp_keepintvl(socket, seconds(wanted.interval))?;
-    }
-    if wanted.count != before.count {
-        sockopt::set_tcp_keepcnt(socket, wanted.count)?;
-    }
-    // After the values, so that the timer starts with them.
-    if wanted.on != before.on {
-        sockopt::set_socket_keepalive(socket, wanted.on)?;
-    }
-    // Last, since MPTCP has none.
-    if wanted.user_timeout != before.user_timeout {
-        sockopt::set_tcp_user_timeout(socket, wanted.user_timeout)?;
-    }
-    Ok(())
-}
-
-impl fmt::Display for Options {
-    /// `on 60/15/9`, `off 7200/75/9, user timeout 30 s`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on, idle, interval, count, user_timeout } = self;
-        write!(f, "{} {idle}/{interval}/{count}", if *on { "on" } else { "off" })?;
-        match user_timeout {
-            0 => Ok(()),
-            ms if ms % 1000 == 0 => write!(f, ", user timeout {} s", ms / 1000),
-            ms => write!(f, ", user timeout {ms} ms"),
+    let mut refused = Vec::new();
+    let mut note = |name, differs: bool, set: &dyn Fn() -> Result<()>| {
+        if differs {
+            refused.extend(set().err().map(|error| (name, error)));
         }
-    }
+    };
+    note("idle", wanted.idle != before.idle, &|| sockopt::set_tcp_keepidle(socket, seconds(wanted.idle)));
+    note("interval", wanted.interval != before.interval, &|| {
+        sockopt::set_tcp_keepintvl(socket, seconds(wanted.interval))
+    });
+    note("count", wanted.count != before.count, &|| sockopt::set_tcp_keepcnt(socket, wanted.count));
+    // After the values, so that the timer starts with them.
+    note("keepalive", wanted.on != before.on, &|| sockopt::set_socket_keepalive(socket, wanted.on));
+    note("user timeout", wanted.user_timeout != before.user_timeout, &|| {
+        sockopt::set_tcp_user_timeout(socket, wanted.user_timeout)
+    });
+    refused
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Change, Wanted};
-    use crate::process::pidfd::Options;
+    use crate::tcp::options::Options;
     use kashim_policy::keepalive::{Defaults, UserTimeout};
 
     const BEFORE: Options = Options { on: false, idle: 600, interval: 60, count: 4, user_timeout: 5000 };

@@ -8,7 +8,7 @@ use crate::cli::selector::Selector;
 #[derive(Debug)]
 pub struct Config {
     /// In which processes.
-    pub selector: Selector,
+    pub selectors: Vec<Selector>,
     /// This descriptor alone.
     pub fd: Option<i32>,
     /// Connections to these peers alone.

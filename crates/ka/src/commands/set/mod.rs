@@ -7,13 +7,12 @@ mod peers;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use kashim_policy::keepalive::{Defaults, Field, Interval, Values};
+use kashim_policy::keepalive::{Defaults, Interval, Values};
 use kashim_policy::line::Line;
 use kashim_policy::warning;
 use rustix::io::Errno;
@@ -24,29 +23,42 @@ use crate::cli::selector::Selector;
 use crate::output::escape::escaped;
 use crate::process::denial::{Access, Denial};
 use crate::process::netns;
-use crate::process::pidfd::{Options, Process, allow_many_descriptors};
+use crate::process::pidfd::{Process, allow_many_descriptors};
 use crate::process::scan;
+use crate::process::signals::Stop;
+use crate::tcp::defaults;
+use crate::tcp::options::Options;
 use config::Config;
-use sweep::{Done, Outcome, Sweeper};
+use sweep::{Done, Late, Outcome, Sweeper};
 
 /// Runs it.
 pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
     let config = Config::try_from(args)?;
     allow_many_descriptors();
     let mut sweepers = Vec::new();
-    for pid in config.selector.find(&scan::all())? {
-        if let Some(process) = open(&config.selector, pid)? {
-            let kernel = kernel(&config, pid)?;
-            sweepers.push(Sweeper::new(process, kernel));
+    let all = scan::all();
+    let mut chosen = BTreeSet::new();
+    for selector in &config.selectors {
+        for pid in selector.find(&all)? {
+            if !chosen.insert(pid) {
+                continue;
+            }
+            if let Some(process) = open(selector, pid)? {
+                let kernel = kernel(&config, pid)?;
+                sweepers.push(Sweeper::new(process, kernel));
+            }
         }
     }
-    let mut account = Account::default();
-    sweepers.retain_mut(|sweeper| account.sweep(sweeper, &config, None));
-    if config.follow {
-        follow(&mut sweepers, &config, &mut account);
+    // Before anything is changed: who stops it shall hear what was.
+    let stop = config.follow.then(Stop::listen).transpose();
+    let stop = stop.map_err(|error| Error::new(format!("cannot wait for signals: {error}")))?;
+    let mut summary = Summary::default();
+    sweepers.retain_mut(|sweeper| summary.sweep(sweeper, &config));
+    if let Some(stop) = &stop {
+        follow(&mut sweepers, &config, &mut summary, stop);
     }
-    account.sum_up(&config);
-    Ok(if account.refused || account.found() == 0 { Exit::No } else { Exit::Yes })
+    summary.print(&config);
+    Ok(if summary.refused || summary.found() == 0 { Exit::No } else { Exit::Yes })
 }
 
 /// The process, if it is still the one that was selected.
@@ -75,20 +87,12 @@ fn kernel(config: &Config, pid: i32) -> Result<Defaults, Error> {
     if !config.change.needs_kernel_defaults() {
         return Ok(Defaults::LINUX);
     }
-    let read = || {
-        let mut defaults = Defaults::LINUX;
-        for (field, name) in [(Field::Idle, "time"), (Field::Interval, "intvl"), (Field::Count, "probes")] {
-            // Each thread sees those of the namespace that it is in.
-            let text = fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_keepalive_{name}"));
-            let number = text.ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::NOENT)?;
-            defaults.put(field, number);
-        }
-        Ok(defaults)
-    };
+    let read = || defaults::read().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
     let ours = scan::network_namespace("self").ok();
-    let defaults = match scan::network_namespace(&pid.to_string()) {
+    let task = scan::living_task(pid);
+    let defaults = match scan::network_namespace(&task.to_string()) {
         Ok(theirs) if Some(theirs) != ours => {
-            scan::open_network_namespace(pid).and_then(|namespace| netns::within(namespace.as_fd(), read))
+            scan::open_network_namespace(task).and_then(|namespace| netns::within(namespace.as_fd(), read))
         }
         _ => read(),
     };
@@ -103,45 +107,46 @@ fn kernel(config: &Config, pid: i32) -> Result<Defaults, Error> {
 /// The shortest time between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Looks again and again, until all processes have ended. At most a twentieth of the time is spent looking.
-fn follow(sweepers: &mut Vec<Sweeper>, config: &Config, account: &mut Account) {
+/// Looks again and again, until all processes have ended, or a signal says so. At most a twentieth of the time is spent
+/// looking.
+fn follow(sweepers: &mut Vec<Sweeper>, config: &Config, summary: &mut Summary, stop: &Stop) {
     let mut cost = Duration::ZERO;
-    let mut last = Instant::now();
     while let Some(first) = sweepers.first() {
+        // A signal ends the wait, too.
         first.process().ends_within(PAUSE.max(19 * cost));
+        if stop.asked() {
+            return;
+        }
         let start = Instant::now();
-        sweepers
-            .retain_mut(|sweeper| account.sweep(sweeper, config, Some(last)) && sweeper.process().is_alive());
+        sweepers.retain_mut(|sweeper| summary.sweep(sweeper, config) && sweeper.process().is_alive());
         cost = start.elapsed();
-        last = start;
     }
 }
 
 /// What was done so far.
 #[derive(Debug, Default)]
-struct Account {
+struct Summary {
     changed: u32,
     as_wanted: u32,
     not_changed: u32,
     /// A process could not be changed at all.
     refused: bool,
-    /// For each socket that was opened later, the longest time that it can have been without.
+    /// For each socket that was opened, or got its peer, later: the longest time that it can have been without.
     late: Vec<Duration>,
     warned: BTreeSet<Vec<u8>>,
 }
 
-impl Account {
+impl Summary {
     fn found(&self) -> u32 {
         self.changed + self.as_wanted + self.not_changed
     }
 
-    /// One look at a process; `last` is when it was looked at before. Whether to look again.
-    fn sweep(&mut self, sweeper: &mut Sweeper, config: &Config, last: Option<Instant>) -> bool {
+    /// One look at a process. Whether to look again.
+    fn sweep(&mut self, sweeper: &mut Sweeper, config: &Config) -> bool {
         let pid = sweeper.process().pid;
         let name = scan::name(pid).unwrap_or_default();
         let name = escaped(&name);
-        let swept =
-            sweeper.sweep(config, &mut |done| self.tell(&format!("{name}[{pid}]"), config, &done, last));
+        let swept = sweeper.sweep(config, &mut |done| self.tell(&format!("{name}[{pid}]"), config, &done));
         if let Err(rule) = swept {
             self.refused = true;
             say(&mut stderr(), &format!("ka: error: {pid} ({name}): its sockets are out of reach: {rule}"));
@@ -149,8 +154,8 @@ impl Account {
         swept.is_ok()
     }
 
-    fn tell(&mut self, process: &str, config: &Config, done: &Done, last: Option<Instant>) {
-        let Done { fd, place, before, outcome } = done;
+    fn tell(&mut self, process: &str, config: &Config, done: &Done) {
+        let Done { fd, place, before, outcome, late } = done;
         let what = match outcome {
             Outcome::AsWanted => {
                 self.as_wanted += 1;
@@ -161,18 +166,26 @@ impl Account {
                 let word = if config.dry_run { "would be" } else { "now" };
                 format!("{before}, {word} {after}")
             }
-            Outcome::Refused(error, after) => {
+            Outcome::Refused(refused, after) => {
                 self.not_changed += 1;
                 self.refused = true;
-                format!("{before}, now {after}; the rest was refused by the system: {error}")
+                let refused: Vec<_> =
+                    refused.iter().map(|(name, error)| format!("{name} ({error})")).collect();
+                let became = if before == after { "unchanged".to_owned() } else { format!("now {after}") };
+                format!("{before}, {became}; refused by the system: {}", refused.join(", "))
             }
         };
-        let mut when = String::new();
-        if let Some(last) = last {
-            let late = last.elapsed();
-            self.late.push(late);
-            when = format!(" (at most {} ms after it was opened)", late.as_millis());
-        }
+        let when = match *late {
+            None => String::new(),
+            Some(Late::Opened(late)) => {
+                self.late.push(late);
+                format!(" (at most {} ms after it was opened)", late.as_millis())
+            }
+            Some(Late::Connected(late)) => {
+                self.late.push(late);
+                format!(" (at most {} ms after it was connected)", late.as_millis())
+            }
+        };
         say(&mut stdout(), &format!("{process} fd {fd}, {place}: {what}{when}"));
         if let Outcome::Changed(after) = outcome {
             self.warn(after);
@@ -197,12 +210,12 @@ impl Account {
         }
     }
 
-    fn sum_up(&self, config: &Config) {
+    fn print(&self, config: &Config) {
         if self.found() == 0 {
             if !self.refused {
                 say(
                     &mut stderr(),
-                    "ka: no TCP socket of the process is meant; ka status shows which there are",
+                    "ka: no TCP socket of these processes is meant; ka status shows which there are",
                 );
             }
             return;
@@ -214,7 +227,7 @@ impl Account {
         }
         if let Some(longest) = self.late.iter().max() {
             text += &format!(
-                "; {} opened later, each set at most {} ms after it was opened",
+                "; {} opened or connected later, each set at most {} ms after that",
                 self.late.len(),
                 longest.as_millis()
             );
@@ -227,4 +240,18 @@ impl Account {
 fn say(out: &mut impl Write, line: &str) {
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open;
+    use crate::cli::selector::Selector;
+
+    /// Between the look at the names and the opening of the process its number can have been given away.
+    #[test]
+    fn the_name_is_looked_at_again_once_the_process_is_held() {
+        let us = i32::try_from(std::process::id()).unwrap();
+        assert!(open(&Selector::Pid(us), us).unwrap().is_some());
+        assert!(open(&Selector::Name("of-somebody-else".to_owned()), us).unwrap().is_none());
+    }
 }

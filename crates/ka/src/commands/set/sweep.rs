@@ -3,26 +3,37 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use kashim_policy::keepalive::Defaults;
 use rustix::io::Errno;
 use rustix::net::{getpeername, getsockname, sockopt};
 
-use super::change::set;
+use super::change::{Refusal, set};
 use super::config::Config;
 use crate::process::denial::{Access, Denial};
-use crate::process::pidfd::{Options, Process};
+use crate::process::pidfd::Process;
 use crate::process::scan::{self, Descriptor};
+use crate::tcp::options::Options;
 
 /// What became of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was so before.
     AsWanted,
     /// Changed, or it would be.
     Changed(Options),
-    /// The system refused; what it is now.
-    Refused(Errno, Options),
+    /// The system refused some of it; what it is now.
+    Refused(Vec<Refusal>, Options),
+}
+
+/// How soon a socket was set that was not yet meant when the process was looked at before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It was opened at most so long ago.
+    Opened(Duration),
+    /// It was there, and has got its peer at most so long ago.
+    Connected(Duration),
 }
 
 /// A socket that was meant, and what became of it.
@@ -36,6 +47,8 @@ pub struct Done {
     pub before: Options,
     /// What it is.
     pub outcome: Outcome,
+    /// Nothing for what was there at the first look.
+    pub late: Option<Late>,
 }
 
 /// A process of which the sockets are changed.
@@ -45,12 +58,16 @@ pub struct Sweeper {
     kernel: Defaults,
     /// The sockets that need no more looking at.
     known: BTreeSet<u32>,
+    /// Those that are not meant yet.
+    unmatched: BTreeSet<u32>,
+    /// When the last look began.
+    looked: Option<Instant>,
 }
 
 impl Sweeper {
     /// For a process; `kernel` is what an untouched socket shows there.
     pub fn new(process: Process, kernel: Defaults) -> Self {
-        Self { process, kernel, known: BTreeSet::new() }
+        Self { process, kernel, known: BTreeSet::new(), unmatched: BTreeSet::new(), looked: None }
     }
 
     /// The process.
@@ -62,13 +79,14 @@ impl Sweeper {
     /// process has ended is none.
     pub fn sweep(&mut self, config: &Config, tell: &mut dyn FnMut(Done)) -> Result<(), Denial> {
         let pid = self.process.pid;
+        let start = Instant::now();
         let found = match scan::sockets(pid) {
             Ok(found) => found,
             Err(error) => return self.refused(error, Access::Read),
         };
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut unmatched) = (BTreeSet::new(), BTreeSet::new());
         for descriptor in found {
-            let Descriptor { fd, inode } = descriptor;
+            let Descriptor { fd, inode, .. } = descriptor;
             if config.fd.is_some_and(|wanted| wanted != fd) || self.known.contains(&inode) {
                 seen.extend(self.known.contains(&inode).then_some(inode));
                 continue;
@@ -79,21 +97,26 @@ impl Sweeper {
             }
             match self.process.socket(descriptor) {
                 Ok(socket) => {
-                    if self.one(config, fd, socket, tell) {
-                        seen.insert(inode);
-                    }
+                    let settled = self.one(config, descriptor, socket, tell);
+                    (if settled { &mut seen } else { &mut unmatched }).insert(inode);
                 }
                 // Closed meanwhile, or the number stands for something else now.
                 Err(Errno::BADF) => {}
                 Err(error) => return self.refused(error, Access::Attach),
             }
         }
-        self.known = seen;
+        (self.known, self.unmatched, self.looked) = (seen, unmatched, Some(start));
         Ok(())
     }
 
     /// Changes one socket. Whether it need not be looked at again.
-    fn one(&self, config: &Config, fd: i32, socket: OwnedFd, tell: &mut dyn FnMut(Done)) -> bool {
+    fn one(
+        &self,
+        config: &Config,
+        descriptor: Descriptor,
+        socket: OwnedFd,
+        tell: &mut dyn FnMut(Done),
+    ) -> bool {
         // Any error: it is not TCP.
         let Ok(before) = Options::of(&socket) else { return true };
         let Place { text, peer, settled } = Place::of(&socket);
@@ -109,12 +132,16 @@ impl Sweeper {
         } else if config.dry_run {
             Outcome::Changed(wanted)
         } else {
-            let result = set(&socket, before, wanted);
+            let refused = set(&socket, before, wanted);
             // What the kernel says, not what we think that we have done.
             let now = Options::of(&socket).unwrap_or(before);
-            result.map_or_else(|errno| Outcome::Refused(errno, now), |()| Outcome::Changed(now))
+            if refused.is_empty() { Outcome::Changed(now) } else { Outcome::Refused(refused, now) }
         };
-        tell(Done { fd, place: text, before, outcome });
+        // What was not in the list was opened after that look had begun, and what had no peer then got it since.
+        let was_there = self.unmatched.contains(&descriptor.inode);
+        let late = self.looked.map(|looked| looked.elapsed());
+        let late = late.map(if was_there { Late::Connected } else { Late::Opened });
+        tell(Done { fd: descriptor.fd, place: text, before, outcome, late });
         true
     }
 

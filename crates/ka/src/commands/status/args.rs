@@ -8,18 +8,20 @@ use crate::cli::error::Error;
 use crate::cli::middlebox;
 use crate::cli::selector::Selector;
 use crate::cli::values;
+use crate::output::terminal::Color;
 
 /// The command line of `ka status`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0, or with --for or --outlive: 1 if a connection would not outlive the box, 3 if \
-none would not but of some it cannot be told; 125 if ka itself fails."
+none would not but of some it cannot be told, or a process that was named cannot be looked into; 2 for a bad command \
+line; 125 if ka itself fails."
 )]
 pub struct StatusArgs {
-    /// Only these processes, by number or name; else all that you may look into
+    /// Only these processes, by number (a thread's stands for its process) or name; else all that you may look into
     #[arg(value_name = "PID|NAME")]
     processes: Vec<String>,
-    /// Also connections of which no process is to be seen: other users', and those that no process holds
+    /// Include connections whose owner is hidden or gone: other users', and those that no process holds
     #[arg(long)]
     all: bool,
     /// Whether each connection outlives this middlebox, one of those that `ka presets` tells
@@ -28,6 +30,9 @@ pub struct StatusArgs {
     /// Whether each connection outlives a box that forgets it after so long a silence (350, 15m)
     #[arg(long, value_name = "DURATION")]
     outlive: Option<String>,
+    /// Whether the table is coloured; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    color: Color,
     /// For programs: everything, as JSON
     #[arg(long)]
     json: bool,
@@ -52,6 +57,13 @@ impl TryFrom<StatusArgs> for Config {
             (None, None) => None,
         };
         let selectors = args.processes.iter().map(|text| Selector::new(text)).collect::<Result<_, _>>()?;
-        Ok(Self { selectors, all: args.all, lifetime, json: args.json, values: !args.no_values })
+        Ok(Self {
+            selectors,
+            all: args.all,
+            lifetime,
+            color: args.color,
+            json: args.json,
+            values: !args.no_values,
+        })
     }
 }

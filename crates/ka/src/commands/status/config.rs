@@ -1,6 +1,7 @@
 //! What is to be shown.
 
 use crate::cli::selector::Selector;
+use crate::output::terminal::Color;
 
 /// What is to be shown, and how.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub struct Config {
     pub all: bool,
     /// What each connection is to outlive.
     pub lifetime: Option<IdleTimeout>,
+    /// Whether in colours.
+    pub color: Color,
     /// As JSON.
     pub json: bool,
     /// Ask each socket for its values.

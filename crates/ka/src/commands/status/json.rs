@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::assess::{Keepalive, Report, Row};
 use super::config::Config;
-use super::facts::{self, Keepalive};
-use super::rows::{Report, Row};
-use super::verdict::outlives;
 use crate::output::escape::escaped;
 use crate::tcp::sock_diag::Timer;
 
@@ -37,8 +35,8 @@ struct Connection<'a> {
     timer: &'static str,
     next_probe_ms: Option<u32>,
     unanswered_probes: Option<u8>,
-    last_heard_ms: Option<u32>,
-    hooked: Option<bool>,
+    last_received_ms: Option<u32>,
+    preloaded: Option<bool>,
     outlives: Option<&'static str>,
     why: Option<String>,
 }
@@ -73,41 +71,39 @@ pub fn write(out: &mut impl Write, config: &Config, report: &Report) -> io::Resu
     write!(out, "{{\"version\":{VERSION},\"ka\":\"{}\",\"middlebox\":", env!("CARGO_PKG_VERSION"))?;
     serde_json::to_writer(&mut *out, &middlebox)?;
     out.write_all(b",\"notes\":")?;
-    serde_json::to_writer(&mut *out, &report.notes)?;
+    serde_json::to_writer(&mut *out, &report.all.notes)?;
     out.write_all(b",\"connections\":[")?;
     for (n, row) in report.rows.iter().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        connection(out, config, report, row)?;
+        connection(out, report, row)?;
     }
     out.write_all(b"\n]}\n")
 }
 
-fn connection(out: &mut impl Write, config: &Config, report: &Report, row: &Row) -> io::Result<()> {
-    let sock = &row.sock;
+fn connection(out: &mut impl Write, report: &Report, row: &Row) -> io::Result<()> {
+    let sock = &row.found.sock;
     let holders = report.holders(row);
-    let first = holders.first().copied();
+    let first = holders.first();
     let holding = first.and_then(|first| report.process(first));
     let name = holding.map(|holding| escaped(&holding.name));
     let shared = holders
         .iter()
         .skip(1)
-        .filter_map(|&holder| Some(Shared { pid: report.process(holder)?.pid, fd: holder.fd }));
-    let options = row.values.known();
-    let outlives =
-        config.lifetime.and_then(|lifetime| outlives(sock.state, sock.timer, options, lifetime.timeout));
+        .filter_map(|holder| Some(Shared { pid: report.process(holder)?.pid, fd: holder.descriptor.fd }));
+    let options = row.options.ok();
     let connection = Connection {
         process: name.as_deref(),
         pid: holding.map(|holding| holding.pid),
-        fd: first.map(|first| first.fd),
+        fd: first.map(|first| first.descriptor.fd),
         shared_with: shared.collect(),
         uid: sock.uid,
-        network_namespace: row.namespace,
+        network_namespace: row.found.namespace,
         family: if sock.ipv6 { "ipv6" } else { "ipv4" },
         protocol: if sock.subflow { "mptcp" } else { "tcp" },
         local: address(sock.local),
         peer: (!sock.listens()).then(|| address(sock.peer)),
         state: sock.state.name(),
-        keepalive: match facts::keepalive(row) {
+        keepalive: match row.keepalive {
             Keepalive::On => Some(true),
             Keepalive::Off => Some(false),
             Keepalive::Busy | Keepalive::Unknown => None,
@@ -116,19 +112,22 @@ fn connection(out: &mut impl Write, config: &Config, report: &Report, row: &Row)
         interval_s: options.map(|o| o.interval),
         count: options.map(|o| o.count),
         user_timeout_ms: options.map(|o| o.user_timeout),
-        values_missing: facts::missing(&row.values).map(|(reason, text)| Missing { reason, text }),
+        values_missing: row
+            .options
+            .err()
+            .map(|missing| Missing { reason: missing.name(), text: missing.text() }),
         timer: match sock.timer {
             Timer::None => "none",
             Timer::Keepalive { .. } => "keepalive",
             Timer::Busy => "busy",
             Timer::Unknown { .. } => "unknown",
         },
-        next_probe_ms: facts::next_probe(row),
-        unanswered_probes: facts::unanswered(row),
-        last_heard_ms: sock.heard,
-        hooked: holding.and_then(|holding| holding.hooked),
-        outlives: outlives.map(|o| o.word()),
-        why: outlives.map(|o| o.why()),
+        next_probe_ms: row.next_probe(),
+        unanswered_probes: row.unanswered(),
+        last_received_ms: sock.last_received,
+        preloaded: first.and_then(|first| report.preloaded(first)),
+        outlives: row.outlives.map(|outlives| outlives.answer().word()),
+        why: row.outlives.map(|outlives| outlives.why()),
     };
     serde_json::to_writer(out, &connection)?;
     Ok(())

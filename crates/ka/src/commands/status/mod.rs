@@ -1,13 +1,13 @@
 //! `ka status`: who has keepalive on, with which values, and whether that is enough.
 
 pub mod args;
+mod assess;
+mod collect;
 mod config;
-mod facts;
 mod json;
-mod rows;
+mod outlives;
+mod read;
 mod table;
-mod values;
-mod verdict;
 
 use std::io::{BufWriter, Write, stdout};
 
@@ -15,40 +15,28 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::output::terminal::Terminal;
 use config::Config;
-use rows::Report;
 
-/// Runs it.
+/// Runs it: what is there, what it is set to, what that comes to, and at last the words for it.
 pub fn run(args: args::StatusArgs) -> Result<Exit, Error> {
     let config = Config::try_from(args)?;
-    let report = rows::gather(&config)?;
+    let all = collect::collect(&config)?;
+    let read = read::read(&all, config.values);
+    let report = assess::assess(all, read, config.lifetime);
     let mut out = BufWriter::with_capacity(1 << 16, stdout().lock());
     let written = if config.json {
         json::write(&mut out, &config, &report)
     } else {
-        table::write(&mut out, &config, &report, Terminal::of_stdout())
+        table::write(&mut out, &config, &report, Terminal::of_stdout(config.color))
     };
     written.and_then(|()| out.flush()).map_err(|error| Error::new(format!("cannot write: {error}")))?;
     if !config.json {
         if report.rows.is_empty() {
             let _ = writeln!(std::io::stderr(), "ka: note: no TCP connection and no listener is to be seen");
         }
-        for note in &report.notes {
+        for note in &report.all.notes {
             // Nobody to tell it to is no reason to fail.
             let _ = writeln!(std::io::stderr(), "ka: note: {note}");
         }
     }
-    Ok(exit(&config, &report))
-}
-
-/// The answer for all connections together.
-fn exit(config: &Config, report: &Report) -> Exit {
-    let Some(lifetime) = config.lifetime else { return Exit::Yes };
-    let words = report.rows.iter().filter_map(|row| {
-        verdict::outlives(row.sock.state, row.sock.timer, row.values.known(), lifetime.timeout)
-    });
-    words.fold(Exit::Yes, |exit, outlives| match (exit, outlives.word()) {
-        (_, "no") | (Exit::No, _) => Exit::No,
-        (_, "cannot tell") => Exit::CannotTell,
-        (exit, _) => exit,
-    })
+    Ok(report.exit(config.lifetime.is_some()))
 }

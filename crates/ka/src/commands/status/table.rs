@@ -3,16 +3,15 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use super::assess::{Keepalive, Report, Row};
 use super::config::{Config, IdleTimeout};
-use super::facts::{self, Keepalive};
-use super::rows::{Report, Row};
-use super::values::Values;
-use super::verdict::{Outlives, outlives};
+use super::outlives::{Answer, Outlives};
+use super::read::Missing;
 use crate::output::columns::{Cells, fit};
 use crate::output::escape::escaped;
 use crate::output::terminal::Terminal;
 use crate::parallel::in_parts;
-use crate::tcp::sock_diag::State;
+use crate::tcp::sock_diag::{State, Timer};
 
 /// The columns, from left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +27,9 @@ enum Column {
     Values,
     UserTimeout,
     Next,
-    Lost,
-    Heard,
-    Kashim,
+    Unanswered,
+    LastReceived,
+    Preloaded,
     Namespace,
     Outlives,
     Note,
@@ -39,22 +38,27 @@ enum Column {
 const COLUMNS: usize = Column::Note as usize + 1;
 
 /// What goes first where the terminal is too narrow.
-const LEAST_IMPORTANT: [(Column, &str); 11] = [
+const LEAST_IMPORTANT: [(Column, &str); 12] = [
     (Column::Namespace, "netns"),
-    (Column::Heard, "heard"),
-    (Column::Kashim, "kashim"),
-    (Column::Lost, "lost"),
+    (Column::LastReceived, "lastrcv"),
+    (Column::Preloaded, "preloaded"),
+    (Column::Unanswered, "unanswered"),
     (Column::State, "state"),
     (Column::Fd, "fd"),
     (Column::UserTimeout, "user-tmo"),
     (Column::Next, "next"),
     (Column::Local, "local"),
     (Column::Values, "values"),
-    (Column::Keepalive, "keepalive"),
+    (Column::Pid, "pid"),
+    (Column::Note, "note"),
 ];
 
-/// Columns that may be cut, and to what width.
-const FLEXIBLE: [(usize, usize); 1] = [(Column::Process as usize, 8)];
+/// Columns that may be cut, and to what width: before others are left out,
+const NARROWER: [(usize, usize); 1] = [(Column::Process as usize, 8)];
+/// and after that. What is left is the answer: whose connection, to whom, whether keepalive is on, and whether it is
+/// enough.
+const NARROWEST: [(usize, usize); 3] =
+    [(Column::Outlives as usize, 8), (Column::Keepalive as usize, 3), (Column::Peer as usize, 15)];
 
 /// How many rows are made by one thread in a row.
 const PART: usize = 4096;
@@ -67,7 +71,7 @@ pub fn write(out: &mut impl Write, config: &Config, report: &Report, terminal: T
     let mut rows: Vec<&[Row]> = report.rows.chunks(PART).collect();
     let parts = in_parts(&mut rows, 1, |rows| {
         let mut part = Part::new(&notes);
-        rows.iter().copied().flatten().for_each(|row| part.row(config, report, row));
+        rows.iter().copied().flatten().for_each(|row| part.row(report, row));
         part
     });
 
@@ -83,19 +87,18 @@ pub fn write(out: &mut impl Write, config: &Config, report: &Report, terminal: T
         }
     }
     let order = LEAST_IMPORTANT.map(|(column, _)| column as usize);
-    let left_out = terminal.width.map_or_else(Vec::new, |line| fit(&mut widths, line, &FLEXIBLE, &order));
+    let left_out =
+        terminal.width.map_or_else(Vec::new, |line| fit(&mut widths, line, &NARROWER, &order, &NARROWEST));
     heading.cells.write(out, &widths, |_, _| if terminal.colours { BOLD } else { "" })?;
     for part in &parts {
-        part.cells.write(
-            out,
-            &widths,
-            |column, cell| if terminal.colours { colour(column, cell) } else { "" },
-        )?;
+        part.cells.write(out, &widths, |row, column| {
+            let answer = part.answers.get(row).copied().flatten();
+            let here = terminal.colours && column == Column::Outlives as usize;
+            answer.filter(|_| here).map_or("", colour)
+        })?;
     }
-    for (n, values) in (1..).zip(&notes) {
-        if let Some((_, text)) = facts::missing(values) {
-            writeln!(out, "[{n}] values unknown: {text}")?;
-        }
+    for (n, missing) in (1..).zip(&notes) {
+        writeln!(out, "[{n}] values unknown: {}", missing.text())?;
     }
     if !left_out.is_empty() {
         let names = LEAST_IMPORTANT.iter().filter(|(column, _)| left_out.contains(&(*column as usize)));
@@ -106,11 +109,11 @@ pub fn write(out: &mut impl Write, config: &Config, report: &Report, terminal: T
 }
 
 /// Why values are missing, each reason once. That nobody asked is no news.
-fn notes(report: &Report) -> Vec<Values> {
+fn notes(report: &Report) -> Vec<Missing> {
     let mut notes = Vec::new();
-    for row in &report.rows {
-        if !matches!(row.values, Values::Known(_) | Values::NotAsked) && !notes.contains(&row.values) {
-            notes.push(row.values);
+    for missing in report.rows.iter().filter_map(|row| row.options.err()) {
+        if missing != Missing::NotAsked && !notes.contains(&missing) {
+            notes.push(missing);
         }
     }
     notes
@@ -121,12 +124,11 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 
-fn colour(column: usize, cell: &str) -> &'static str {
-    match cell.split([',', ' ']).next() {
-        Some("yes") if column == Column::Outlives as usize => GREEN,
-        Some("no") if column == Column::Outlives as usize => RED,
-        Some("risky" | "cannot") if column == Column::Outlives as usize => YELLOW,
-        _ => "",
+fn colour(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Yes => GREEN,
+        Answer::No => RED,
+        Answer::Risky | Answer::CannotTell => YELLOW,
     }
 }
 
@@ -135,12 +137,14 @@ struct Part<'a> {
     cells: Cells,
     /// Whether a column has anything to show.
     used: [bool; COLUMNS],
-    notes: &'a [Values],
+    /// By row, for the colour.
+    answers: Vec<Option<Answer>>,
+    notes: &'a [Missing],
 }
 
 impl<'a> Part<'a> {
-    fn new(notes: &'a [Values]) -> Self {
-        Self { cells: Cells::new(COLUMNS), used: [false; COLUMNS], notes }
+    fn new(notes: &'a [Missing]) -> Self {
+        Self { cells: Cells::new(COLUMNS), used: [false; COLUMNS], answers: Vec::new(), notes }
     }
 
     fn heading(&mut self, lifetime: Option<IdleTimeout>) {
@@ -160,9 +164,9 @@ impl<'a> Part<'a> {
             "VALUES",
             "USER-TMO",
             "NEXT",
-            "LOST",
-            "HEARD",
-            "KASHIM",
+            "UNANSWERED",
+            "LASTRCV",
+            "PRELOADED",
             "NETNS",
         ] {
             self.cells.add(format_args!("{name}"));
@@ -191,23 +195,23 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn row(&mut self, config: &Config, report: &Report, row: &Row) {
-        let sock = &row.sock;
+    fn row(&mut self, report: &Report, row: &Row) {
+        let sock = &row.found.sock;
         let holders = report.holders(row);
-        let first = holders.first().copied();
-        match (first.and_then(|first| report.process(first)), sock.uid) {
+        let first = holders.first();
+        let holding = first.and_then(|first| report.process(first));
+        match (holding, sock.uid) {
             (Some(holding), _) => self.add(Column::Process, format_args!("{}", escaped(&holding.name))),
             (None, Some(uid)) if sock.inode != 0 => self.add(Column::Process, format_args!("(user {uid})")),
             (None, _) => self.add(Column::Process, format_args!("-")),
         }
-        let holding = first.and_then(|first| report.process(first));
         match (holding, holders.len()) {
             (Some(holding), 2..) => {
                 self.add(Column::Pid, format_args!("{}+{}", holding.pid, holders.len() - 1));
             }
             _ => self.number(Column::Pid, holding.map(|holding| holding.pid)),
         }
-        self.number(Column::Fd, first.map(|first| first.fd));
+        self.number(Column::Fd, first.map(|first| first.descriptor.fd));
         self.address(Column::Local, sock.local);
         if sock.listens() {
             self.add(Column::Peer, format_args!("*"));
@@ -216,8 +220,8 @@ impl<'a> Part<'a> {
         }
         let mptcp = if sock.subflow { " mptcp" } else { "" };
         self.add(Column::State, format_args!("{}{mptcp}", short(sock.state)));
-        let options = row.values.known();
-        let keepalive = match facts::keepalive(row) {
+        let options = row.options.ok();
+        let keepalive = match row.keepalive {
             Keepalive::On => "on",
             Keepalive::Off => "off",
             Keepalive::Busy => "busy",
@@ -230,30 +234,29 @@ impl<'a> Part<'a> {
         }
         let user_timeout = options.map(|o| o.user_timeout).filter(|&ms| ms > 0);
         self.number(Column::UserTimeout, user_timeout.map(Seconds));
-        match (facts::next_probe(row), sock.timer) {
-            (None, crate::tcp::sock_diag::Timer::Busy) => self.add(Column::Next, format_args!("busy")),
+        match (row.next_probe(), sock.timer) {
+            (None, Timer::Busy) => self.add(Column::Next, format_args!("busy")),
             (next, _) => self.number(Column::Next, next.map(Seconds)),
         }
-        self.number(Column::Lost, facts::unanswered(row));
-        self.number(Column::Heard, sock.heard.map(Seconds));
-        self.number(Column::Kashim, holding.and_then(|h| h.hooked).map(|h| if h { "yes" } else { "no" }));
-        let foreign = row.namespace.filter(|_| row.namespace != report.own_namespace);
-        self.number(Column::Namespace, foreign);
-        self.outlives(config, row);
-        self.note(&row.values);
+        self.number(Column::Unanswered, row.unanswered());
+        self.number(Column::LastReceived, sock.last_received.map(Seconds));
+        let preloaded = first.and_then(|first| report.preloaded(first));
+        self.number(Column::Preloaded, preloaded.map(|it| if it { "yes" } else { "no" }));
+        let namespace = row.found.namespace;
+        self.number(Column::Namespace, namespace.filter(|_| namespace != report.all.own_namespace));
+        self.outlives(row.outlives);
+        self.note(row.options.err());
     }
 
     fn address(&mut self, column: Column, address: SocketAddr) {
         self.add(column, format_args!("{address}"));
     }
 
-    fn outlives(&mut self, config: &Config, row: &Row) {
-        let sock = &row.sock;
-        let answer =
-            config.lifetime.and_then(|l| outlives(sock.state, sock.timer, row.values.known(), l.timeout));
-        let Some(answer) = answer else { return self.add(Column::Outlives, format_args!("")) };
-        let word = answer.word();
-        match answer {
+    fn outlives(&mut self, outlives: Option<Outlives>) {
+        self.answers.push(outlives.map(Outlives::answer));
+        let Some(outlives) = outlives else { return self.add(Column::Outlives, format_args!("")) };
+        let word = outlives.answer().word();
+        match outlives {
             Outlives::Yes(n) | Outlives::Risky(n) | Outlives::TooSlow(n) => {
                 self.add(Column::Outlives, format_args!("{word}, every {n} s"));
             }
@@ -265,8 +268,8 @@ impl<'a> Part<'a> {
     }
 
     /// Why the values are missing, as the number of a note below the table.
-    fn note(&mut self, values: &Values) {
-        match self.notes.iter().position(|note| note == values) {
+    fn note(&mut self, missing: Option<Missing>) {
+        match self.notes.iter().position(|&note| Some(note) == missing) {
             Some(at) => self.add(Column::Note, format_args!("[{}]", at + 1)),
             None => self.add(Column::Note, format_args!("")),
         }
@@ -281,13 +284,15 @@ fn short(state: State) -> &'static str {
     }
 }
 
-/// Milliseconds, shown as seconds; short times with a tenth.
+/// Milliseconds, shown as seconds; short times with a tenth, or as they are.
 struct Seconds(u32);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(ms) = *self;
-        if ms < 10_000 {
+        if (1..1000).contains(&ms) {
+            write!(f, "{ms}ms")
+        } else if ms < 10_000 {
             write!(f, "{}.{}s", ms / 1000, ms % 1000 / 100)
         } else {
             write!(f, "{}s", ms / 1000)

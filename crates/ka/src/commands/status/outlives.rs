@@ -2,7 +2,7 @@
 
 use kashim_policy::middleboxes::{self, Verdict};
 
-use crate::process::pidfd::Options;
+use crate::tcp::options::Options;
 use crate::tcp::sock_diag::{State, Timer};
 
 /// The answer for one connection, and what it follows from.
@@ -24,14 +24,39 @@ pub enum Outlives {
     NoValues,
 }
 
-impl Outlives {
-    /// One of four words.
+/// The answer in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It does.
+    Yes,
+    /// It does, unless a probe gets lost.
+    Risky,
+    /// It does not.
+    No,
+    /// It cannot be told.
+    CannotTell,
+}
+
+impl Answer {
+    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Yes(_) => "yes",
-            Self::Risky(_) => "risky",
-            Self::TooSlow(_) | Self::TooLate(_) | Self::Off => "no",
-            Self::Busy | Self::NoValues => "cannot tell",
+            Self::Yes => "yes",
+            Self::Risky => "risky",
+            Self::No => "no",
+            Self::CannotTell => "cannot tell",
+        }
+    }
+}
+
+impl Outlives {
+    /// In short.
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Yes(_) => Answer::Yes,
+            Self::Risky(_) => Answer::Risky,
+            Self::TooSlow(_) | Self::TooLate(_) | Self::Off => Answer::No,
+            Self::Busy | Self::NoValues => Answer::CannotTell,
         }
     }
 
@@ -75,7 +100,7 @@ pub fn outlives(state: State, timer: Timer, options: Option<&Options>, timeout: 
 #[cfg(test)]
 mod tests {
     use super::{Outlives, outlives};
-    use crate::process::pidfd::Options;
+    use crate::tcp::options::Options;
     use crate::tcp::sock_diag::{State, Timer};
 
     fn on(idle: u32, interval: u32) -> Option<Options> {
