@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{ExitCode, Stdio};
 
 use kashim_tests::lab::{Namespace, ip};
@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         trial("colours", &python, colours),
         trial("another_users_process", &root, another_users_process),
         trial("not_dumpable", &root, not_dumpable),
+        trial("what_cannot_be_looked_into_is_no_good_news", &root, no_good_news),
+        trial("sockets_of_others_are_not_unowned", &python, sockets_of_others_are_not_unowned),
+        trial("short_user_timeouts", &python, short_user_timeouts),
         trial("a_containers_profile", &python, a_containers_profile),
         trial("another_namespace", &lab, another_namespace),
         trial("a_namespace_that_may_not_be_entered", &[&lab[..], &[Prog("capsh")]].concat(), not_entered),
@@ -352,17 +355,27 @@ fn fits_the_terminal() -> Result {
     let mut holder = Holder::start()?;
     holder.pair("4")?;
     holder.pair("6")?;
-    for columns in [60, 80, 100, 200] {
+    for columns in [40, 60, 80, 100, 200] {
         let text = in_terminal(&columns.to_string(), holder.pid(), false)?;
         let rows: Vec<_> = text.lines().take(7).collect();
         if let Some(line) = rows.iter().find(|line| line.trim_end().len() > columns) {
             return Err(format!("{columns} columns: {line:?}").into());
         }
-        expect_in(&text, "no, off")?;
+        let line = rows.iter().find(|line| line.contains("127.0.0.1") && line.contains("no, off"));
+        let line = line.ok_or_else(|| format!("{columns} columns:\n{text}"))?;
+        assert!(line.starts_with("python3 ") && line.contains(" off "), "{columns} columns:\n{text}");
         let whole = !text.contains("for want of width");
         if whole != (columns == 200) {
             return Err(format!("{columns} columns:\n{text}").into());
         }
+    }
+    // COLUMNS counts, there and where there is no terminal.
+    let pid = holder.pid().to_string();
+    for columns in [40, 100] {
+        let output = command(&["status", &pid, "--for", "aws"])?.env("COLUMNS", columns.to_string()).run()?;
+        let text = table(&output);
+        let longest = text.lines().take(7).map(str::len).max().unwrap_or_default();
+        assert!(longest <= columns && text.contains("for want of width"), "{columns} columns:\n{text}");
     }
     Ok(())
 }
@@ -377,10 +390,12 @@ fn colours() -> Result {
         coloured(&in_terminal("200", holder.pid(), false)?),
         coloured(&table(&run_ka(&["status", &pid, "--for", "aws"])?)),
     ];
-    if found == [true, false, false] {
-        return Ok(());
+    assert_eq!(found, [true, false, false], "in a terminal, there with NO_COLOR, and elsewhere");
+    for (when, want) in [("always", true), ("never", false), ("auto", false)] {
+        let text = table(&run_ka(&["status", &pid, "--for", "aws", "--color", when])?);
+        assert_eq!(coloured(&text), want, "{when}");
     }
-    Err(format!("in a terminal, there with NO_COLOR, and elsewhere: {found:?}").into())
+    Ok(())
 }
 
 fn another_users_process() -> Result {
@@ -414,6 +429,65 @@ fn not_dumpable() -> Result {
     expect_in(&output.stderr, "the process is not dumpable")?;
     // Root may all the same.
     expect_in(&table(&run_ka(&["status", &holder.pid().to_string()])?), "7200/75/9")
+}
+
+/// A server that has changed its user: its sockets are root's, and it may not be looked into.
+fn no_good_news() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, server] = holder.pair("4")?;
+    for fd in [client, server] {
+        holder.tell(&format!("set {fd} 60 15 9"))?;
+    }
+    holder.tell("user nobody")?;
+    let pid = holder.pid().to_string();
+    for question in [["--for", "aws"], ["--outlive", "10m"]] {
+        expect_status(&run_ka(&[&["status", &pid][..], &question].concat())?, 0)?;
+        let output = as_nobody(&[&["status", &pid][..], &question].concat())?;
+        expect_status(&output, 3)?;
+        expect_in(&output.stderr, "the process is not dumpable")?;
+        // One that would not outlive it is the worse news.
+        let mut other = Holder::start_as(|program| program.user("nobody"))?;
+        other.pair("4")?;
+        let both = ["status", &pid, &other.pid().to_string()];
+        expect_status(&as_nobody(&[&both[..], &question].concat())?, 1)?;
+    }
+    // Who asks nothing gets no answer.
+    expect_status(&as_nobody(&["status", &pid])?, 0)
+}
+
+/// With a selector and --all there is no word of the sockets that other processes hold.
+fn sockets_of_others_are_not_unowned() -> Result {
+    let mut holders = [Holder::start()?, Holder::start()?];
+    let [ours, theirs] = [holders[0].pair("4")?[1], holders[1].pair("4")?[1]];
+    let ports = [holders[0].socket(ours)?.local_port(), holders[1].socket(theirs)?.local_port()];
+    let connections = status(holders[0].pid(), &["--all"])?;
+    let with = |port: u16| connections.iter().filter(|c| c["local"]["port"] == port).collect::<Vec<_>>();
+    assert_eq!((with(ports[0]).len(), with(ports[1]).len()), (1, 0));
+    // What nobody holds is there, and is said to be so: a connection that was not accepted.
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let port = client.local_addr()?.port();
+    let connections = status(holders[0].pid(), &["--all"])?;
+    let found: Vec<_> = connections.iter().filter(|c| c["peer"]["port"] == port).collect();
+    let [unaccepted] = found[..] else { return Err(format!("{found:?}").into()) };
+    assert_eq!(unaccepted["values_missing"]["reason"], "no-process");
+    // The other end of it is ours.
+    assert!(connections.iter().all(|c| c["local"]["port"] != port));
+    Ok(())
+}
+
+fn short_user_timeouts() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, server] = holder.pair("4")?;
+    holder.tell(&format!("timeout {client} 1"))?;
+    holder.tell(&format!("timeout {server} 1500"))?;
+    let text = table(&run_ka(&["status", &holder.pid().to_string()])?);
+    for (fd, shown) in [(client, "1ms"), (server, "1.5s")] {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let line = text.lines().map(words).find(|words| words.get(2) == Some(&fd.to_string()));
+        assert!(line.is_some_and(|words| words.contains(&shown.to_owned())), "{text}");
+    }
+    Ok(())
 }
 
 fn a_containers_profile() -> Result {
