@@ -15,7 +15,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::lab::{Namespace, Place};
 use crate::scratch::ids_of;
 use crate::sockets::{Keepalive, Socket, sockets_of};
-use crate::{Result, Scratch, descendants, find_program, is_root, library, maps_library, until};
+use crate::{
+    PATIENCE, Result, Scratch, descendants, find_program, is_root, library, maps_library, until, until_within,
+};
 
 /// Whether a program runs under the library, and with which settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,15 +276,24 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.wait_within(PATIENCE)
+    }
+
+    fn wait_within(&mut self, patience: Duration) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
-        until(&what, || Ok(self.child.try_wait()?))
+        until_within(patience, &what, || Ok(self.child.try_wait()?))
             .map_err(|error| format!("{}\n{}", error.message().unwrap_or_default(), self.said()).into())
     }
 
     /// Waits until it ends by itself, and returns what it left.
-    pub fn output(mut self) -> Result<Output> {
+    pub fn output(self) -> Result<Output> {
+        self.output_within(PATIENCE)
+    }
+
+    /// The same, for a program that takes its time.
+    pub fn output_within(mut self, patience: Duration) -> Result<Output> {
         drop(self.stdin());
-        let status = self.wait()?;
+        let status = self.wait_within(patience)?;
         Ok(Output { name: self.name.clone(), status, stdout: self.stdout(), stderr: self.stderr() })
     }
 

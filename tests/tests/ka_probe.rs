@@ -57,6 +57,8 @@ fn outside() -> Vec<Trial> {
 
 /// They mostly wait.
 const AT_ONCE: usize = 16;
+/// A measurement has several rounds, each as long as the limit.
+const LONG: Duration = Duration::from_secs(180);
 /// How many measure the same path side by side.
 const TIMES: usize = 10;
 
@@ -73,7 +75,7 @@ fn json(output: &Output) -> Result<Value> {
 
 /// Runs it to its end, which must be with this status, and returns its document.
 fn document(program: Program, status: i32) -> Result<Value> {
-    let output = program.arg("--json").run()?;
+    let output = program.arg("--json").start()?.output_within(LONG)?;
     let document = json(&output)?;
     match output.status.code() {
         Some(code) if code == status => Ok(document),
@@ -183,7 +185,7 @@ fn bracket(firewall: Firewall, timeout: u64) -> Result {
     let runs = (0..TIMES).map(|_| start()).collect::<Result<Vec<Running>>>()?;
     let how = if firewall == Firewall::Reset { "reset" } else { "dropped" };
     let truth = timeout as f64;
-    let outputs = runs.into_iter().map(Running::output).collect::<Result<Vec<Output>>>()?;
+    let outputs = runs.into_iter().map(|run| run.output_within(LONG)).collect::<Result<Vec<Output>>>()?;
     each(&outputs, |output| {
         let document = json(output)?;
         expect(&document, &[("finding", how.into()), ("steady", true.into()), ("proxy", false.into())])?;
@@ -353,7 +355,7 @@ fn closed_with_a_goodbye() -> Result {
 }
 
 fn reset_by_the_server() -> Result {
-    after_two_seconds(Temper::ResetsAfter(TWO), "reset-in-silence")
+    after_two_seconds(Temper::ResetsAfter(TWO), "reset-by-server")
 }
 
 fn a_server_that_keeps_talking() -> Result {

@@ -18,8 +18,6 @@ pub struct TcpInfo {
     pub last_data: Duration,
     /// How long ago something was received that the kernel takes for a sign of life (tcpi_last_ack_recv).
     pub last_ack: Duration,
-    /// The round-trip time (tcpi_rtt).
-    pub round_trip: Duration,
     /// Segments sent and received (tcpi_segs_out, tcpi_segs_in), since Linux 4.2; before, always the same.
     pub segments: (u32, u32),
 }
@@ -61,7 +59,6 @@ impl TcpInfo {
             unanswered: byte(3),
             last_data: milliseconds(52),
             last_ack: milliseconds(56),
-            round_trip: Duration::from_micros(number(68).into()),
             segments: (number(136), number(140)),
         }
     }

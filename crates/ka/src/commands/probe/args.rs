@@ -22,16 +22,17 @@ pub struct ProbeArgs {
 
 const AFTER: &str = "\
 Opens connections side by side, leaves each silent for another time, and then asks with keepalive probes whether the \
-path still knows it. If one is gone, a second pass looks more closely between the longest silence that was outlived and \
-the shortest that was not. Nothing is sent but handshakes and probes; no root is needed. One connection more is tried, to port 1, where nothing \
+path still knows it. If one is gone, further rounds look more closely between the longest silence that was outlived and \
+the shortest that was not, and see the limit again on other connections, since a single one may have lost its packets. \
+Nothing is sent but handshakes and probes; no root is needed. One connection more is tried, to port 1, where nothing \
 listens: a proxy that answers everything answers there too. Ctrl-C ends it with what is known by then.
 
-Choose a service that bears a client which says nothing: many servers end such a connection after seconds, and then only \
+Choose a service that tolerates idle clients: many servers end such a connection after seconds, and then only \
 that can be measured. On a machine of your own behind the path, `nc -lk 5000` or `socat TCP-LISTEN:5000,fork PIPE` is one.
 
 What it cannot know: whether a proxy on the way answers in place of the server (the proxy's own limits look at data); \
 whether a packet from the server would still come through, since only this side sends; and what a path does that \
 treats another port differently.
 
-Exit status: 0 if the path was measured (a limit, or none up to --max), 3 if something else ended the connections or \
-the host cannot be reached, 2 for a bad command line.";
+Exit status: 0 if the path was measured (a limit, or none up to --max); 3 if something else ended the connections, the \
+limit cannot be told, or the host cannot be reached; 2 for a bad command line; 125 if ka itself fails.";

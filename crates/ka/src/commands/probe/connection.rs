@@ -14,12 +14,19 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, ip
 
 use crate::tcp::tcp_info::TcpInfo;
 
-/// How long a connection may take to be made.
+/// How long a connection may take to be made, and then to have its first probe answered.
 pub const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long after it was made the first probe goes out: the kernel's shortest idle time.
+pub const GREETS_AFTER: Duration = Duration::from_secs(1);
 /// A server may talk first. How much later than planned its silence may be over.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// How long an answer to a probe is waited for, besides two round trips. Three probes go out in that time.
-pub const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// How long an answer to a probe is waited for, besides two round trips. Five probes go out in that time.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(4);
+/// How many probes have to go unanswered at least.
+const UNANSWERED: u8 = 4;
+
+/// More than are ever waited for, so that it is not the kernel that gives the connection up.
+const MOST_PROBES: u32 = 60;
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +43,19 @@ pub enum Outcome {
     Closed,
     /// It never was silent for so long, because the other end kept sending.
     NeverSilent,
+    /// Its probes were not answered when it was new.
+    NoProbes,
 }
 
 impl Outcome {
     /// Whether the connection was at an end, for whatever reason.
     pub fn is_end(self) -> bool {
-        !matches!(self, Outcome::Alive | Outcome::NeverSilent)
+        !matches!(self, Outcome::Alive | Outcome::NeverSilent | Outcome::NoProbes)
+    }
+
+    /// The same, of a connection that was not asked.
+    fn in_silence(self) -> Self {
+        if self == Outcome::Reset { Outcome::ResetInSilence } else { self }
     }
 
     /// Whether it came about by itself.
@@ -73,6 +87,9 @@ pub struct Connection {
     planned: Duration,
     opened: Instant,
     quiet: Quiet,
+    /// How long a probe and its answer took. By so much the silence that a box on the way sees can differ from the one
+    /// that is seen here.
+    round_trip: Duration,
     stage: Stage,
 }
 
@@ -84,6 +101,9 @@ struct Quiet {
     earliest: Instant,
     /// Not after this.
     latest: Instant,
+    /// Not before this did the other end say anything, or accept the connection. Probes and their answers do not count:
+    /// programs never see them.
+    spoke: Instant,
     looked: Instant,
     segments: (u32, u32),
     /// The longest silence that was broken: how long it was at least, and at most.
@@ -93,7 +113,15 @@ struct Quiet {
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Connecting,
-    Silent,
+    /// The first probe is to be answered. That shows that the path lets probes through, and that a box on the way has
+    /// seen the end of the handshake: where that was lost, a box waits for it for longer than it bears a silence.
+    Greeting {
+        since: Instant,
+    },
+    /// `since` is when the silence was to begin.
+    Silent {
+        since: Instant,
+    },
     /// `silence` is what had passed at least when probing was switched on, `sent` what had passed at most when the first
     /// probe was seen to be on its way.
     Probing {
@@ -121,11 +149,12 @@ impl Connection {
         let quiet = Quiet {
             earliest: opened,
             latest: opened,
+            spoke: opened,
             looked: opened,
             segments: (0, 0),
             longest: (Duration::ZERO, Duration::ZERO),
         };
-        Ok(Self { socket, planned, opened, quiet, stage: Stage::Connecting })
+        Ok(Self { socket, planned, opened, quiet, round_trip: Duration::ZERO, stage: Stage::Connecting })
     }
 
     /// How long it is to be silent.
@@ -137,7 +166,9 @@ impl Connection {
     pub fn interest(&self) -> PollFlags {
         match self.stage {
             Stage::Connecting => PollFlags::OUT,
-            Stage::Silent | Stage::Probing { .. } => PollFlags::IN | PollFlags::RDHUP,
+            Stage::Greeting { .. } | Stage::Silent { .. } | Stage::Probing { .. } => {
+                PollFlags::IN | PollFlags::RDHUP
+            }
         }
     }
 
@@ -146,9 +177,19 @@ impl Connection {
         !matches!(self.stage, Stage::Connecting)
     }
 
-    /// Whether something is about to happen, so that it should be looked at often.
-    pub fn is_busy(&self) -> bool {
+    /// Whether its silence has begun.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Silent { .. })
+    }
+
+    /// Whether it is being asked whether the path still knows it.
+    pub fn is_asked(&self) -> bool {
         matches!(self.stage, Stage::Probing { .. })
+    }
+
+    /// Whether an answer may come at any time.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Greeting { .. } | Stage::Probing { .. })
     }
 
     /// When its silence will be over.
@@ -160,7 +201,8 @@ impl Connection {
     pub fn look(&mut self, ready: PollFlags) -> Result<Option<Observation>, Failure> {
         match self.stage {
             Stage::Connecting => self.look_at_connecting(ready).map(|()| None),
-            Stage::Silent => self.look_at_silence(ready),
+            Stage::Greeting { since } => self.look_for_first_answer(ready, since),
+            Stage::Silent { since } => self.look_at_silence(ready, since),
             Stage::Probing { since, silence, sent } => self.look_for_answer(ready, since, silence, sent),
         }
     }
@@ -170,51 +212,99 @@ impl Connection {
             return if self.opened.elapsed() > CONNECTS_WITHIN { Err(Errno::TIMEDOUT) } else { Ok(()) };
         }
         sockopt::socket_error(&self.socket)??;
-        let info = self.info()?;
+        self.quiet.segments = self.info()?.segments;
         let now = Instant::now();
-        // The last segment of the handshake went out at some time between.
-        self.quiet.earliest = self.opened;
         self.quiet.latest = now;
         self.quiet.looked = now;
-        self.quiet.segments = info.segments;
-        self.stage = Stage::Silent;
+        self.keep_alive(GREETS_AFTER)?;
+        self.stage = Stage::Greeting { since: now };
         Ok(())
     }
 
-    fn look_at_silence(&mut self, ready: PollFlags) -> Result<Option<Observation>, Failure> {
+    fn look_for_first_answer(
+        &mut self,
+        ready: PollFlags,
+        since: Instant,
+    ) -> Result<Option<Observation>, Failure> {
+        let ended = self.ended(ready);
+        let info = self.info()?;
+        let now = Instant::now();
+        let passed = (Duration::ZERO, now - self.opened);
+        if let Some(ended) = ended {
+            let outcome = if ended == Outcome::Dropped { Outcome::NoProbes } else { ended.in_silence() };
+            return Ok(Some(self.observation(passed, outcome)));
+        }
+        // The last of several probes counts: if an earlier one is answered, that one still passes.
+        if info.segments.0 != self.quiet.segments.0 {
+            self.quiet.segments = info.segments;
+            self.quiet.earliest = self.quiet.looked;
+        }
+        self.quiet.looked = now;
+        // An answer carries no data, and nothing else made the probe wait for a whole second.
+        if info.unanswered == 0 && info.last_ack + GREETS_AFTER / 2 < info.last_data {
+            sockopt::set_socket_keepalive(&self.socket, false)?;
+            self.quiet.segments = self.info()?.segments;
+            self.quiet.latest = Instant::now();
+            self.round_trip = self.quiet.latest - self.quiet.earliest;
+            self.quiet.spoke = now.checked_sub(info.last_data + self.round_trip).unwrap_or(self.opened);
+            self.stage = Stage::Silent { since: self.quiet.latest };
+            return Ok(None);
+        }
+        if now - since <= CONNECTS_WITHIN {
+            return Ok(None);
+        }
+        self.abandon();
+        // Who talks all the time is never probed.
+        Ok(Some(if info.last_data <= 2 * GREETS_AFTER {
+            self.observation((info.last_data, info.last_data), Outcome::NeverSilent)
+        } else {
+            self.observation(passed, Outcome::NoProbes)
+        }))
+    }
+
+    fn look_at_silence(&mut self, ready: PollFlags, since: Instant) -> Result<Option<Observation>, Failure> {
         let ended = self.ended(ready);
         let now = Instant::now();
         if let Some(ended) = ended {
-            let outcome = if ended == Outcome::Reset { Outcome::ResetInSilence } else { ended };
             // Some servers say goodbye first, which breaks the silence that they end.
-            let longest = self.quiet.longest.max(self.silent_for(now));
-            return Ok(Some(self.observation(longest, outcome)));
+            let longest = self.quiet.longest.max((now - self.quiet.latest, now - self.quiet.spoke));
+            return Ok(Some(self.observation(longest, ended.in_silence())));
         }
         let segments = self.info()?.segments;
         let quiet = &mut self.quiet;
         if segments != quiet.segments {
             quiet.segments = segments;
-            quiet.longest = quiet.longest.max((quiet.looked - quiet.latest, now - quiet.earliest));
+            quiet.longest = quiet.longest.max((quiet.looked - quiet.latest, now - quiet.spoke));
             quiet.earliest = quiet.looked;
+            quiet.spoke = quiet.looked;
             quiet.latest = now;
         }
         quiet.looked = now;
         if now >= self.due() {
             self.begin_to_probe(now)?;
-        } else if self.opened.elapsed() > self.planned + GRACE {
+        } else if now - since > self.planned + GRACE {
             let longest = self.quiet.longest.max(self.silent_for(now));
             return Ok(Some(self.observation(longest, Outcome::NeverSilent)));
         }
         Ok(None)
     }
 
-    fn begin_to_probe(&mut self, now: Instant) -> Result<(), Failure> {
-        const SECOND: Duration = Duration::from_secs(1);
-        sockopt::set_tcp_keepintvl(&self.socket, SECOND)?;
-        sockopt::set_tcp_keepcnt(&self.socket, 9)?;
+    /// Has the kernel send probes whenever nothing has passed for so long.
+    pub fn keep_alive(&self, idle: Duration) -> Result<(), Failure> {
+        sockopt::set_tcp_keepintvl(&self.socket, idle)?;
+        sockopt::set_tcp_keepcnt(&self.socket, MOST_PROBES)?;
         sockopt::set_socket_keepalive(&self.socket, true)?;
-        // The idle time last: the timer is set anew by it, and since so much time has passed already, it fires at once.
-        sockopt::set_tcp_keepidle(&self.socket, SECOND)?;
+        // The idle time last: the timer is set anew by it, and if so much time has passed already, it fires at once.
+        sockopt::set_tcp_keepidle(&self.socket, idle)
+    }
+
+    /// Where nothing arrives, a FIN would only be sent again and again.
+    fn abandon(&self) {
+        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+    }
+
+    fn begin_to_probe(&mut self, now: Instant) -> Result<(), Failure> {
+        self.keep_alive(Duration::from_secs(1))?;
         self.stage = Stage::Probing { since: now, silence: now - self.quiet.latest, sent: None };
         Ok(())
     }
@@ -229,6 +319,7 @@ impl Connection {
         let ended = self.ended(ready);
         let now = Instant::now();
         let (_, passed) = self.silent_for(now);
+        let passed = passed + self.round_trip;
         if let Some(outcome) = ended {
             return Ok(Some(self.observation((silence, sent.unwrap_or(passed)), outcome)));
         }
@@ -239,12 +330,11 @@ impl Connection {
         }
         let sent = sent.or((info.unanswered > 0).then_some(passed));
         self.stage = Stage::Probing { since, silence, sent };
-        let patience = ANSWERS_WITHIN + 2 * info.round_trip;
-        if now - since <= patience || info.unanswered < 2 {
+        let patience = ANSWERS_WITHIN + 2 * self.round_trip;
+        if now - since <= patience || info.unanswered < UNANSWERED {
             return Ok(None);
         }
-        // Where nothing arrives, a FIN would only be sent again and again.
-        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        self.abandon();
         Ok(Some(self.observation((silence, sent.unwrap_or(passed)), Outcome::Dropped)))
     }
 
@@ -260,11 +350,7 @@ impl Connection {
                 Ok((_, 0)) => return Some(Outcome::Closed),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                // Our own timer, at a path that loses everything, or a router that says that it has no way.
-                Err(Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
-                    return Some(Outcome::Dropped);
-                }
-                Err(_) => return Some(Outcome::Reset),
+                Err(error) => return Some(outcome_of(error)),
             }
         }
         None
@@ -284,8 +370,35 @@ impl Connection {
     }
 }
 
+/// What an error says that a connection has met with.
+fn outcome_of(error: Errno) -> Outcome {
+    match error {
+        // Our own timer, at a path that loses everything, or a router that says that it has no way.
+        Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH => Outcome::Dropped,
+        _ => Outcome::Reset,
+    }
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_without_a_way_resets_nothing() {
+        for (error, outcome) in [
+            (Errno::TIMEDOUT, Outcome::Dropped),
+            (Errno::HOSTUNREACH, Outcome::Dropped),
+            (Errno::NETUNREACH, Outcome::Dropped),
+            (Errno::CONNRESET, Outcome::Reset),
+            (Errno::PIPE, Outcome::Reset),
+        ] {
+            assert_eq!(outcome_of(error), outcome, "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::advice::{for_silence, suspects};
 use super::connection::{Failure, Observation, Outcome};
-use super::finding::{End, Finding};
+use super::diagnosis::{Diagnosis, End};
 use super::report::gives_advice;
 
 /// Of this form of the document.
@@ -18,7 +18,7 @@ pub fn head(host: &str, port: u16, max: Duration, connections: usize) -> Value {
     json!({
         "version": VERSION, "ka": env!("CARGO_PKG_VERSION"), "host": host, "port": port, "address": null,
         "max_s": down(max), "connections": connections,
-        "finding": "unknown", "alive_s": null, "gone_s": null, "steady": true, "proxy": false, "interrupted": false,
+        "finding": "unknown", "alive_s": null, "gone_s": null, "steady": true, "certain": true, "proxy": false, "interrupted": false,
         "set": null, "suspects": [], "failed_connections": 0, "observations": [],
     })
 }
@@ -32,7 +32,7 @@ pub fn failure(document: &mut Value, failure: Failure, interrupted: bool) {
 }
 
 /// One observation.
-pub fn observation(pass: u32, seen: &Observation) -> Value {
+pub fn observation(round: u32, seen: &Observation) -> Value {
     let outcome = match seen.outcome {
         Outcome::Alive => "alive",
         Outcome::Dropped => "dropped",
@@ -40,19 +40,21 @@ pub fn observation(pass: u32, seen: &Observation) -> Value {
         Outcome::ResetInSilence => "reset-in-silence",
         Outcome::Closed => "closed",
         Outcome::NeverSilent => "never-silent",
+        Outcome::NoProbes => "no-probes",
     };
     json!({
-        "pass": pass, "planned_s": down(seen.planned),
+        "round": round, "planned_s": down(seen.planned),
         "at_least_s": down(seen.at_least), "at_most_s": up(seen.at_most), "outcome": outcome,
     })
 }
 
 /// What it all comes to.
-pub fn finding(document: &mut Value, finding: &Finding, proxy: bool, interrupted: bool) {
-    let (word, gone) = match finding.end {
+pub fn diagnosis(document: &mut Value, found: &Diagnosis, proxy: bool, interrupted: bool) {
+    let (word, gone) = match found.end {
         End::Dropped(gone) => ("dropped", Some(gone)),
         End::Reset(gone) => ("reset", Some(gone)),
         End::ResetInSilence(after) => ("reset-in-silence", Some(after)),
+        End::ResetByServer(after) => ("reset-by-server", Some(after)),
         End::Closed(after) => ("closed", Some(after)),
         End::NoProbes => ("no-probes", None),
         End::NeverSilent(_) => ("never-silent", None),
@@ -60,12 +62,13 @@ pub fn finding(document: &mut Value, finding: &Finding, proxy: bool, interrupted
         End::Unknown => ("unknown", None),
     };
     document["finding"] = word.into();
-    document["alive_s"] = finding.alive.map(down).into();
+    document["alive_s"] = found.alive.map(down).into();
     document["gone_s"] = gone.map(up).into();
-    document["steady"] = (!finding.unsteady).into();
+    document["steady"] = (!found.unsteady).into();
+    document["certain"] = found.is_certain().into();
     document["proxy"] = proxy.into();
     document["interrupted"] = interrupted.into();
-    if let Some(advice) = finding.alive.filter(|_| gives_advice(finding.end)).and_then(for_silence) {
+    if let Some(advice) = found.alive.filter(|_| gives_advice(found)).and_then(for_silence) {
         document["set"] = json!({
             "idle_s": advice.idle, "interval_s": advice.interval,
             "verdict": match advice.verdict {
@@ -77,9 +80,9 @@ pub fn finding(document: &mut Value, finding: &Finding, proxy: bool, interrupted
             "preset": advice.preset.map(|preset| preset.name),
         });
     }
-    if let Some(gone) = finding.end.limit() {
+    if let Some(gone) = found.end.limit() {
         let names: Vec<_> =
-            suspects(finding.alive.unwrap_or_default(), gone).map(|preset| preset.name).collect();
+            suspects(found.alive.unwrap_or_default(), gone).map(|preset| preset.name).collect();
         document["suspects"] = names.into();
     }
 }

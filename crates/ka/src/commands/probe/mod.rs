@@ -3,12 +3,12 @@
 mod advice;
 pub mod args;
 mod connection;
-mod finding;
+mod diagnosis;
 mod json;
-mod ladder;
-mod pass;
 mod progress;
 mod report;
+mod round;
+mod schedule;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -26,9 +26,9 @@ use crate::output::print::print;
 
 use crate::process::signals::Stop;
 use connection::{CONNECTS_WITHIN, Failure, Observation};
-use finding::{End, Finding};
-use pass::{Event, Pass};
+use diagnosis::{Diagnosis, End};
 use progress::Progress;
+use round::{Event, Round};
 
 /// Where nobody answers is found out, and most firewalls let through.
 const DEFAULT_PORT: u16 = 443;
@@ -97,31 +97,37 @@ impl Probe {
             document["address"] = address.ip().to_string().into();
         }
         let proxy = answers_everywhere(address, took, stop).then_some(NOBODYS_PORT);
-        let silences = ladder::first(self.max, self.connections);
+        let mut silences = schedule::first(self.max, self.connections);
         self.words(|| report::intention(&shown, &address.to_string(), &silences, took))?;
-        self.pass(1, address, &silences, stop)?;
-        let mut finding = Finding::new(&self.observations, self.max);
-        if let (Some(gone), false) = (finding.end.limit(), stop.asked()) {
-            let alive = finding.alive.unwrap_or_default();
-            let silences = ladder::between(alive, gone, self.connections);
-            if !silences.is_empty() {
-                self.words(|| report::second_intention(&silences, alive))?;
-                self.pass(2, address, &silences, stop)?;
-                finding = Finding::new(&self.observations, self.max);
+        let mut diagnosis = Diagnosis::new(&[], self.max);
+        for number in 1..=schedule::ROUNDS {
+            self.round(number, address, &silences, stop)?;
+            diagnosis = Diagnosis::new(&self.observations, self.max);
+            silences = schedule::next(&diagnosis, self.max, self.connections);
+            if stop.asked() || silences.is_empty() || number == schedule::ROUNDS {
+                break;
+            }
+            self.words(|| report::next_intention(&silences))?;
+        }
+        if let (End::ResetInSilence(after), false) = (diagnosis.end, stop.asked()) {
+            self.words(|| report::whose_reset(after))?;
+            // Where that cannot be told, it stays open.
+            if round::kept_alive_ends(address, after, stop) == Ok(true) {
+                diagnosis.end = End::ResetByServer(after);
             }
         }
-        self.words(|| report::finding(&finding, self.max, proxy, stop.asked()))?;
+        self.words(|| report::diagnosis(&diagnosis, self.max, proxy, stop.asked()))?;
         if let Some(document) = &mut self.document {
-            json::finding(document, &finding, proxy.is_some(), stop.asked());
+            json::diagnosis(document, &diagnosis, proxy.is_some(), stop.asked());
             document["failed_connections"] = self.failed.into();
         }
-        Ok(match finding.end {
-            End::Dropped(_) | End::Reset(_) | End::Never => Exit::Yes,
+        Ok(match diagnosis.end {
+            End::Dropped(_) | End::Reset(_) | End::Never if diagnosis.is_certain() => Exit::Yes,
             _ => Exit::CannotTell,
         })
     }
 
-    fn pass(
+    fn round(
         &mut self,
         number: u32,
         address: SocketAddr,
@@ -132,7 +138,7 @@ impl Probe {
         let progress = Progress::new(longest);
         let quiet = self.document.is_some();
         let (mut written, mut last) = (Ok(()), None);
-        let result = pass::run(address, silences, stop, &mut |event| match event {
+        let result = round::run(address, silences, stop, &mut |event| match event {
             Event::Passed(time) => progress.at(time),
             Event::Seen(_) if quiet || written.is_err() => {}
             // What ends them all at the same time is told once.
@@ -142,7 +148,7 @@ impl Probe {
         });
         drop(progress);
         written?;
-        let Pass { observations, failures } = result.map_err(|error| {
+        let Round { observations, failures } = result.map_err(|error| {
             Error::new(format!("cannot open connections: {error}; try fewer with --connections"))
         })?;
         self.words(|| report::failures(&failures, silences.len()))?;
@@ -168,7 +174,7 @@ fn reach(
 ) -> Result<Result<(SocketAddr, Duration), Failure>, Error> {
     let mut last = Failure::HOSTUNREACH;
     for &address in addresses {
-        match pass::reach(address, CONNECTS_WITHIN, stop) {
+        match round::reach(address, CONNECTS_WITHIN, stop) {
             Ok(took) => return Ok(Ok((address, took))),
             Err(_) if stop.asked() => return Ok(Err(Failure::INTR)),
             Err(failure) => {
@@ -195,5 +201,5 @@ fn reach(
 fn answers_everywhere(address: SocketAddr, took: Duration, stop: &Stop) -> bool {
     let nobodys = SocketAddr::new(address.ip(), NOBODYS_PORT);
     address.port() != NOBODYS_PORT
-        && pass::reach(nobodys, 2 * took + Duration::from_millis(500), stop).is_ok()
+        && round::reach(nobodys, 2 * took + Duration::from_millis(500), stop).is_ok()
 }

@@ -7,33 +7,39 @@ use kashim_policy::middleboxes::Verdict;
 
 use super::advice::{Advice, for_silence, suspects};
 use super::connection::{ANSWERS_WITHIN, Failure, Observation, Outcome};
-use super::finding::{End, Finding};
+use super::diagnosis::{Diagnosis, End};
+use super::schedule::ROUNDS;
 
-/// What the first pass will do.
+/// What the first round will do.
 pub fn intention(host: &str, address: &str, silences: &[Duration], took: Duration) -> String {
     let (first, last) = ends(silences);
     format!(
         "{host} ({address}) reached in {} ms\n\
-         {} connections, silent for {} s to {} s: takes at most {} s; if there is a limit, about as long as that limit \
-         once more to narrow it down\n",
+         {} connections, silent for {} s to {} s: takes at most {} s; if there is a limit, up to {} rounds more, each \
+         about as long as that limit, to narrow it down and to see it again\n",
         took.as_millis(),
         silences.len(),
         down(first),
         up(last),
-        up(last + ANSWERS_WITHIN)
+        up(last + ANSWERS_WITHIN),
+        ROUNDS - 1
     )
 }
 
-/// What the second pass will do.
-pub fn second_intention(silences: &[Duration], alive: Duration) -> String {
-    let (_, last) = ends(silences);
-    format!(
-        "between {} s and {} s: {} connections more, at most {} s\n",
-        down(alive),
-        up(last),
-        silences.len(),
-        up(last + ANSWERS_WITHIN)
-    )
+/// What the next round will do.
+pub fn next_intention(silences: &[Duration]) -> String {
+    let (first, last) = ends(silences);
+    let which = if first == last {
+        format!("once more {} s", up(last))
+    } else {
+        format!("between {} s and {} s", down(first), up(last))
+    };
+    format!("{which}: {} connections more, at most {} s\n", silences.len(), up(last + ANSWERS_WITHIN))
+}
+
+/// What is done about a RST that nobody asked for.
+pub fn whose_reset(after: Duration) -> String {
+    format!("whose RST it is: one connection with keepalive, at most {} s\n", up(after.mul_f64(1.5)))
 }
 
 fn ends(silences: &[Duration]) -> (Duration, Duration) {
@@ -49,6 +55,7 @@ pub fn observation(seen: &Observation) -> String {
         Outcome::ResetInSilence => (about(seen.at_most), "reset, without having been asked"),
         Outcome::Closed => (about(seen.at_most), "closed by the other end"),
         Outcome::NeverSilent => (down(seen.at_least), "was the longest silence: the other end keeps sending"),
+        Outcome::NoProbes => (up(seen.at_most), "new, and its probes were not answered"),
     };
     format!("{silence:>8} s  {words}\n")
 }
@@ -60,18 +67,18 @@ pub fn failures(failures: &[Failure], of: usize) -> String {
 }
 
 /// What it all comes to.
-pub fn finding(finding: &Finding, max: Duration, proxy: Option<u16>, interrupted: bool) -> String {
+pub fn diagnosis(found: &Diagnosis, max: Duration, proxy: Option<u16>, interrupted: bool) -> String {
     let mut out = String::from("\n");
     let mut rows = Vec::new();
-    let alive = finding.alive.map_or_else(|| "0".to_owned(), down);
-    let headline = match finding.end {
+    let alive = found.alive.map_or_else(|| "0".to_owned(), down);
+    let headline = match found.end {
         End::Dropped(gone) | End::Reset(gone) => {
             format!(
                 "the path forgets a connection: alive after {alive} s of silence, gone after {} s",
                 up(gone)
             )
         }
-        End::ResetInSilence(after) => {
+        End::ResetInSilence(after) | End::ResetByServer(after) => {
             format!("after {} s of silence the connection is reset, without having been asked", about(after))
         }
         End::Closed(after) => format!(
@@ -86,13 +93,13 @@ pub fn finding(finding: &Finding, max: Duration, proxy: Option<u16>, interrupted
         End::Never => {
             format!("no limit up to {} s: a connection that was silent for so long is alive", down(max))
         }
-        End::Unknown if finding.alive.is_some() => {
+        End::Unknown if found.alive.is_some() => {
             format!("alive after {alive} s of silence; more is not known")
         }
         End::Unknown => "nothing is known yet".to_owned(),
     };
     let _ = writeln!(out, "{headline}");
-    how(finding, &mut rows);
+    how(found, &mut rows);
     if let Some(port) = proxy {
         let words = format!(
             "connections to port {port} are accepted too, where nothing listens anywhere: something on the way seems to \
@@ -100,18 +107,22 @@ pub fn finding(finding: &Finding, max: Duration, proxy: Option<u16>, interrupted
         );
         rows.push(("proxy", words));
     }
-    advice(finding, &mut rows);
-    if let Some(gone) = finding.end.limit() {
-        for preset in suspects(finding.alive.unwrap_or_default(), gone) {
+    advice(found, &mut rows);
+    if let Some(gone) = found.end.limit() {
+        for preset in suspects(found.alive.unwrap_or_default(), gone) {
             rows.push((
                 "perhaps",
                 format!("{}: forgets after {} s ({})", preset.name, preset.timeout, preset.what),
             ));
         }
     }
-    unknown(finding, &mut rows);
-    if finding.unsteady {
-        let words = "another connection outlived a longer silence: not all take the same path, or it was out for a while";
+    unknown(found, &mut rows);
+    if !found.is_certain() {
+        let words = "only seen on so few connections that lost packets explain it as well: measure again";
+        rows.push(("uncertain", words.to_owned()));
+    }
+    if found.unsteady {
+        let words = "one connection was gone, another outlived more: packets were lost, or not all take the same path";
         rows.push(("unsteady", words.to_owned()));
     }
     if interrupted {
@@ -125,8 +136,8 @@ pub fn finding(finding: &Finding, max: Duration, proxy: Option<u16>, interrupted
 
 type Rows = Vec<(&'static str, String)>;
 
-fn how(finding: &Finding, rows: &mut Rows) {
-    let words = match finding.end {
+fn how(found: &Diagnosis, rows: &mut Rows) {
+    let words = match found.end {
         End::Dropped(_) => {
             "what is sent later is dropped in silence: a program that waits for an answer waits until its own timers end it"
         }
@@ -134,7 +145,10 @@ fn how(finding: &Finding, rows: &mut Rows) {
             "what is sent later is answered with a RST, by the box or by the server behind it: the program gets an error"
         }
         End::ResetInSilence(_) => {
-            "by a box that says so when it forgets (Azure's can), or by the server, which keepalive does not stop"
+            "by a box that says so when it forgets (Azure's can): a connection with keepalive was not reset"
+        }
+        End::ResetByServer(_) => {
+            "by the server, or a proxy before it: a connection with keepalive was reset as well, so that does not help"
         }
         End::Closed(_) => {
             "a FIN: a limit of the server, or of a proxy before it; it looks at data, so raise it there, keepalive does not help"
@@ -148,18 +162,18 @@ fn how(finding: &Finding, rows: &mut Rows) {
     rows.push(("how", words.to_owned()));
 }
 
-fn advice(finding: &Finding, rows: &mut Rows) {
-    if !gives_advice(finding.end) {
+fn advice(found: &Diagnosis, rows: &mut Rows) {
+    if !gives_advice(found) {
         return;
     }
-    let Some(advice) = finding.alive.and_then(for_silence) else {
-        if finding.end.limit().is_some() {
+    let Some(advice) = found.alive.and_then(for_silence) else {
+        if found.end.limit().is_some() {
             rows.push(("set", "nothing that would help: probes go out once a second at most".to_owned()));
         }
         return;
     };
     let Advice { idle, interval, verdict, .. } = advice;
-    if finding.end == End::Never {
+    if found.end == End::Never {
         let words = if advice.default_does {
             "the default of 60 does; anything"
         } else {
@@ -174,7 +188,7 @@ fn advice(finding: &Finding, rows: &mut Rows) {
         Verdict::Risky => "risky: no room for two lost probes",
         Verdict::No => "not enough: probes go out once a second at most",
     };
-    let silence = down(finding.alive.unwrap_or_default());
+    let silence = down(found.alive.unwrap_or_default());
     let default = if advice.default_does { "; the default of 60 does as well" } else { "" };
     rows.push(("set", format!("KA_IDLE={idle} ({sure}: {period} s of {silence} s){default}")));
     if let Some(preset) = advice.preset {
@@ -184,12 +198,13 @@ fn advice(finding: &Finding, rows: &mut Rows) {
 }
 
 /// Whether keepalive is an answer to it.
-pub fn gives_advice(end: End) -> bool {
-    matches!(end, End::Dropped(_) | End::Reset(_) | End::ResetInSilence(_) | End::Never | End::Unknown)
+pub fn gives_advice(found: &Diagnosis) -> bool {
+    matches!(found.end, End::Dropped(_) | End::Reset(_) | End::ResetInSilence(_) | End::Never)
+        && found.is_certain()
 }
 
-fn unknown(finding: &Finding, rows: &mut Rows) {
-    let words = match finding.end {
+fn unknown(found: &Diagnosis, rows: &mut Rows) {
+    let words = match found.end {
         End::Dropped(_) | End::Reset(_) => {
             "whether a packet from the server would still come through: only this side has sent"
         }
@@ -200,11 +215,13 @@ fn unknown(finding: &Finding, rows: &mut Rows) {
         End::Closed(_) => {
             "how much silence the path bears: try a server that bears more, as nc -lk 5000 on the other side"
         }
-        End::ResetInSilence(_) => "which of the two it is: try another server behind the same path",
+        End::ResetByServer(_) => {
+            "how much silence the path bears: try a server that tolerates idle clients, as nc -lk 5000 on the other side"
+        }
         End::NeverSilent(_) => {
             "how much silence the path bears: try a server that says nothing, as nc -lk 5000"
         }
-        End::NoProbes | End::Unknown => return,
+        End::NoProbes | End::Unknown | End::ResetInSilence(_) => return,
     };
     rows.push(("not known", words.to_owned()));
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connection::{Connection, Failure, Observation};
+use super::connection::{CONNECTS_WITHIN, Connection, Failure, Observation, Outcome};
 use crate::process::signals::Stop;
 
 /// How often a silent connection is looked at, and one that is being asked.
@@ -21,13 +21,31 @@ pub enum Event<'a> {
     Passed(Duration),
 }
 
-/// What a pass has brought.
+/// What a round has brought.
 #[derive(Debug, Default)]
-pub struct Pass {
+pub struct Round {
     /// What was seen, in the order in which it was.
     pub observations: Vec<Observation>,
     /// Why connections could not be made.
     pub failures: Vec<Failure>,
+}
+
+/// Whether a connection that keepalive does not leave silent for that long comes to an end as well.
+pub fn kept_alive_ends(address: SocketAddr, silence: Duration, stop: &Stop) -> Result<bool, Failure> {
+    let begin = Instant::now();
+    let mut connection = Connection::open(address, Duration::from_secs(3600))?;
+    let mut kept = false;
+    while begin.elapsed() < CONNECTS_WITHIN + silence.mul_f64(1.5) && !stop.asked() {
+        let ready = wait(std::slice::from_ref(&connection))?;
+        if connection.look(ready.first().copied().unwrap_or(PollFlags::empty()))?.is_some() {
+            return Ok(true);
+        }
+        if connection.is_silent() && !kept {
+            connection.keep_alive(Duration::from_secs((silence.as_secs() / 4).max(1)))?;
+            kept = true;
+        }
+    }
+    Ok(false)
 }
 
 /// Connects once, if that takes no longer than `patience`, and tells how long it took.
@@ -54,14 +72,14 @@ pub fn run(
     silences: &[Duration],
     stop: &Stop,
     tell: &mut dyn FnMut(Event),
-) -> Result<Pass, Failure> {
+) -> Result<Round, Failure> {
     let begin = Instant::now();
-    let mut pass = Pass::default();
+    let mut round = Round::default();
     let mut open = Vec::new();
     for &silence in silences {
         match Connection::open(address, silence) {
             Ok(connection) => open.push(connection),
-            Err(failure) => pass.failures.push(failure),
+            Err(failure) => round.failures.push(failure),
         }
     }
     while !open.is_empty() && !stop.asked() {
@@ -72,24 +90,25 @@ pub fn run(
                 Ok(None) => left.push(connection),
                 Ok(Some(observation)) => {
                     tell(Event::Seen(&observation));
-                    pass.observations.push(observation);
+                    round.observations.push(observation);
                 }
-                Err(failure) => pass.failures.push(failure),
+                Err(failure) => round.failures.push(failure),
             }
         }
-        if let Some(end) = pass.end() {
-            left.retain(|connection| connection.planned() < end);
+        if let Some(end) = round.end() {
+            left.retain(|connection| connection.planned() <= end || connection.is_asked());
         }
         open = left;
         tell(Event::Passed(begin.elapsed()));
     }
-    Ok(pass)
+    Ok(round)
 }
 
-impl Pass {
-    /// After which silence the first connection was at an end.
+impl Round {
+    /// The shortest silence after which a connection did not answer. One that ended by itself says nothing about others.
     fn end(&self) -> Option<Duration> {
-        self.observations.iter().filter(|seen| seen.outcome.is_end()).map(|seen| seen.at_most).min()
+        let asked = |seen: &&Observation| matches!(seen.outcome, Outcome::Dropped | Outcome::Reset);
+        self.observations.iter().filter(asked).map(|seen| seen.planned).min()
     }
 }
 
@@ -100,8 +119,8 @@ fn wait(connections: &[Connection]) -> Result<Vec<PollFlags>, Failure> {
     let until = connections
         .iter()
         .map(|connection| match connection {
-            busy if busy.is_busy() => often,
-            made if made.is_made() => rarely.min(made.due().saturating_duration_since(now)),
+            waiting if waiting.is_waiting() => often,
+            silent if silent.is_silent() => rarely.min(silent.due().saturating_duration_since(now)),
             _ => rarely,
         })
         .min()
