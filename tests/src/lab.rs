@@ -16,11 +16,13 @@
 //!
 //! A lab is gone when its value and the processes in it are; nothing of it is visible outside.
 
+mod delay;
 mod evidence;
 mod namespace;
 mod sniffer;
 mod ways;
 
+pub use delay::Delay;
 pub use evidence::Evidence;
 pub use namespace::{Namespace, Place, processes_in_labs};
 pub use sniffer::{Packet, Sniffer};
@@ -239,11 +241,29 @@ impl Lab {
     /// Begins an outage that the router itself ends, to the millisecond: until then it loses every packet, and says
     /// nothing.
     pub fn cut_for(&self, duration: Duration) -> Result {
-        let timeout = format!("timeout {}ms", duration.as_millis());
+        self.lose_from(&[CLIENT, SERVER], duration)
+    }
+
+    /// The same, for what the client sends.
+    pub fn cut_client_for(&self, duration: Duration) -> Result {
+        self.lose_from(&[CLIENT], duration)
+    }
+
+    fn lose_from(&self, senders: &[Ipv4Addr], duration: Duration) -> Result {
+        let one = |sender: &Ipv4Addr| format!("{sender} timeout {}ms", duration.as_millis());
+        let senders: Vec<_> = senders.iter().map(one).collect();
         self.nft(&format!(
             "add set inet firewall away {{ type ipv4_addr; flags timeout; }}
              add rule inet firewall outage ip saddr @away counter name lost drop
-             add element inet firewall away {{ {CLIENT} {timeout}, {SERVER} {timeout} }}"
+             add element inet firewall away {{ {} }}",
+            senders.join(", ")
+        ))
+    }
+
+    /// Loses so many packets of a hundred, in each direction.
+    pub fn lose(&self, percent: u32) -> Result {
+        self.nft(&format!(
+            "add rule inet firewall outage iifname {{ client, server }} numgen random mod 100 < {percent} counter name lost drop"
         ))
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use kashim_tests::lab::{Firewall, Lab};
+use kashim_tests::lab::{Delay, Firewall, Lab};
 use kashim_tests::{
     Need, Output, Preload, Program, Result, Running, Trial, each, free_port, ka, run_at_once, trial,
     workspace,
@@ -27,7 +27,14 @@ fn main() -> ExitCode {
             trials.push(trial(name, &Lab::NEEDS, move || bracket(firewall, timeout)));
         }
     }
+    for (name, impairment) in IMPAIRMENTS {
+        trials.push(trial(name, &Lab::NEEDS, move || impaired(impairment)));
+    }
     trials.extend([
+        trial("a_short_blackout", &Lab::NEEDS, || blackout(Duration::from_millis(2100))),
+        trial("a_long_blackout", &Lab::NEEDS, || blackout(Duration::from_millis(5500))),
+        trial("a_lost_probe_is_not_the_end", &Lab::NEEDS, a_lost_probe_is_not_the_end),
+        trial("a_wide_bracket_is_narrowed", &Lab::NEEDS, a_wide_bracket_is_narrowed),
         trial("unreachable", &Lab::NEEDS, unreachable),
         trial("a_proxy_that_answers_everything", &Lab::NEEDS, a_proxy_that_answers_everything),
         trial("a_path_without_probes", &Lab::NEEDS, a_path_without_probes),
@@ -200,6 +207,125 @@ fn bracket(firewall: Firewall, timeout: u64) -> Result {
         }
         if output.status.success() { Ok(()) } else { Err(output.status.to_string().into()) }
     })
+}
+
+/// What a path does to packets: loses so many of a hundred, or delays them, in each direction.
+#[derive(Clone, Copy)]
+enum Impairment {
+    Loss(u32),
+    Delay { ms: u64, jitter_ms: u64 },
+}
+
+const IMPAIRMENTS: [(&str, Impairment); 6] = [
+    ("loss_1", Impairment::Loss(1)),
+    ("loss_5", Impairment::Loss(5)),
+    ("loss_20", Impairment::Loss(20)),
+    ("delay_100", Impairment::Delay { ms: 100, jitter_ms: 0 }),
+    ("delay_300", Impairment::Delay { ms: 300, jitter_ms: 0 }),
+    ("jitter", Impairment::Delay { ms: 50, jitter_ms: 150 }),
+];
+
+/// Thirty measurements of an impaired path: each has the truth between its two ends, or says that it cannot tell.
+fn impaired(impairment: Impairment) -> Result {
+    const RUNS: usize = 30;
+    const LIMIT: f64 = 4.0;
+    let lab = Lab::new(Firewall::Drop, Duration::from_secs_f64(LIMIT))?;
+    let server = Server::on(listener_at(&lab)?, Temper::Silent)?;
+    let _delay = match impairment {
+        Impairment::Loss(percent) => {
+            lab.lose(percent)?;
+            None
+        }
+        Impairment::Delay { ms, jitter_ms } => {
+            Some(Delay::start(&lab, Duration::from_millis(ms), Duration::from_millis(jitter_ms))?)
+        }
+    };
+    let target = format!("{}:{}", kashim_tests::lab::SERVER, server.port);
+    let start = || probe(&target)?.args(["--json", "--max", "10"]).within(lab.client()).start();
+    let runs = (0..RUNS).map(|_| start()).collect::<Result<Vec<Running>>>()?;
+    let outputs = runs.into_iter().map(|run| run.output_within(LONG)).collect::<Result<Vec<Output>>>()?;
+    if matches!(impairment, Impairment::Loss(_)) && lab.lost()? == 0 {
+        return Err("nothing was lost".into());
+    }
+    let told = outputs.iter().filter(|output| output.status.success()).count();
+    println!("{told} of {RUNS} told");
+    each(&outputs, |output| {
+        let document = json(output)?;
+        if output.status.code() == Some(3) {
+            let open = document["certain"] == Value::from(false)
+                || ["unknown", "unreachable"].iter().any(|&finding| document["finding"] == finding);
+            let advice = !document["set"].is_null();
+            return if open && !advice { Ok(()) } else { Err(format!("{document:#}").into()) };
+        }
+        expect(&document, &[("finding", "dropped".into()), ("certain", true.into())])?;
+        let (alive, gone) = (number(&document, "alive_s")?, number(&document, "gone_s")?);
+        let is_true = output.status.success() && alive <= LIMIT && LIMIT <= gone;
+        if is_true { Ok(()) } else { Err(format!("{}: {document:#}", output.status).into()) }
+    })?;
+    // To find out nothing is no way out.
+    if told >= RUNS / 2 { Ok(()) } else { Err(format!("only {told} of {RUNS} told").into()) }
+}
+
+/// For a while around the time at which the longest silence is over, nothing from the client arrives. The box forgets
+/// after a second more, and so the connection is lost; but there is no limit up to that silence.
+fn blackout(duration: Duration) -> Result {
+    const LONGEST: Duration = Duration::from_secs(9);
+    let lab = Lab::new(Firewall::Drop, Duration::from_secs(10))?;
+    let server = Server::on(listener_at(&lab)?, Temper::Silent)?;
+    let target = format!("{}:{}", kashim_tests::lab::SERVER, server.port);
+    let arguments = ["--json", "--max", "9", "--connections", "2"];
+    let begin = Instant::now();
+    let running = probe(&target)?.args(arguments).within(lab.client()).start()?;
+    // A second passes until the first probe.
+    let until = LONGEST + Duration::from_secs(1) - Duration::from_millis(700);
+    sleep(until.saturating_sub(begin.elapsed()));
+    lab.cut_client_for(duration)?;
+    let output = running.output_within(LONG)?;
+    let document = json(&output)?;
+    if lab.lost()? == 0 {
+        return Err(format!("the blackout met nothing: {document:#}").into());
+    }
+    expect(&document, &[("finding", "never".into()), ("gone_s", Value::Null), ("steady", false.into())])?;
+    if output.status.success() { Ok(()) } else { Err(output.status.to_string().into()) }
+}
+
+/// The first probe after each silence is lost, and no other.
+fn a_lost_probe_is_not_the_end() -> Result {
+    let lab = Lab::new(Firewall::Drop, Duration::from_secs(60))?;
+    lab.router().enter(|| Ok(fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1")?))?;
+    // Those of the client before: SYN, ACK, and the probe that begins.
+    lab.nft(
+        "add chain inet firewall early { type filter hook forward priority -10; }
+         add rule inet firewall early iifname client ct original packets 4 counter name lost drop",
+    )?;
+    let server = Server::on(listener_at(&lab)?, Temper::Silent)?;
+    let target = format!("10.77.2.2:{}", server.port);
+    let program = probe(&target)?.args(["--max", "3", "--connections", "3"]).within(lab.client());
+    let document = document(program, 0)?;
+    expect(&document, &[("finding", "never".into()), ("steady", true.into())])?;
+    let observations = document["observations"].as_array().ok_or("no observations")?;
+    let all = observations.iter().all(|seen| {
+        let times = (seen["at_least_s"].as_f64(), seen["at_most_s"].as_f64());
+        // The second probe goes out a second after the first.
+        matches!(times, (Some(least), Some(most)) if most - least > 0.9)
+    });
+    if all && observations.len() == 3 { Ok(()) } else { Err(format!("{document:#}").into()) }
+}
+
+/// However long the longest silence is that may be tried, and so how far apart those of the first round are.
+fn a_wide_bracket_is_narrowed() -> Result {
+    let lab = Lab::new(Firewall::Drop, Duration::from_secs(9))?;
+    let server = Server::on(listener_at(&lab)?, Temper::Silent)?;
+    let target = format!("10.77.2.2:{}", server.port);
+    let program = probe(&target)?.args(["--max", "2h", "--connections", "10"]).within(lab.client());
+    let document = document(program, 0)?;
+    let (alive, gone) = (number(&document, "alive_s")?, number(&document, "gone_s")?);
+    let (idle, interval) = (number(&document["set"], "idle_s")?, number(&document["set"], "interval_s")?);
+    let is_close = alive <= 9.0 && 9.0 <= gone && gone - alive <= 1.2;
+    if is_close && idle.max(interval) + 2.0 * interval <= alive / 2.0 {
+        return Ok(());
+    }
+    Err(document.to_string().into())
 }
 
 fn listener_at(lab: &Lab) -> Result<TcpListener> {
