@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     run(vec![
         trial("manual_pages", &[], manual_pages),
         trial("help_names_every_subcommand", &[], help_names_every_subcommand),
+        trial("help_says_what_the_exit_status_means", &[], help_says_what_the_exit_status_means),
         trial("bash", &[Prog("bash")], bash),
         trial("zsh", &[Prog("zsh")], zsh),
         trial("fish", &[Prog("fish")], fish),
@@ -55,6 +56,32 @@ fn help_names_every_subcommand() -> Result {
         let usage = own.contains(&format!("Usage: ka {subcommand} "));
         if line && usage { Ok(()) } else { Err(format!("{help}{own}").into()) }
     })
+}
+
+/// Each subcommand says what its exit status means, in the same words for the same thing.
+fn help_says_what_the_exit_status_means() -> Result {
+    each(&SUBCOMMANDS, |subcommand| {
+        let help = String::from_utf8(Program::new(ka()?).args([*subcommand, "--help"]).succeed()?)?;
+        let (_, last) = help.split_once("Exit status: ").ok_or("no exit status")?;
+        let last = last.split_whitespace().collect::<Vec<_>>().join(" ");
+        // What `ka run` says of itself is said as env(1) and nohup(1) say it: 2 may be the command's.
+        let usage = *subcommand == "run" || last.contains("2 for a bad command line");
+        if usage && last.contains("125 if ") { Ok(()) } else { Err(last.into()) }
+    })?;
+    // And it is so: a bad command line, and an output that takes nothing.
+    each(&SUBCOMMANDS, |subcommand| {
+        let bad = Program::new(ka()?).args([*subcommand, "--no-such-option"]).run()?.status.code();
+        let want = if *subcommand == "run" { 125 } else { 2 };
+        if bad == Some(want) { Ok(()) } else { Err(format!("a bad option: {bad:?}").into()) }
+    })?;
+    each(
+        &["explain", "presets", "env", "check true", "status", "status --json", "run --check true"],
+        |line| {
+            let command = format!("{} {line} >/dev/full", ka()?.display());
+            let status = Program::new("sh").args(["-c", &command]).run()?.status.code();
+            if status == Some(125) { Ok(()) } else { Err(format!("a full disk: {status:?}").into()) }
+        },
+    )
 }
 
 /// The script with the completions, in a file.

@@ -15,4 +15,4 @@ pub struct ExplainArgs {
 const AFTER: &str = "\
 What is not given is kashim's default (60/15/9), or for an interval the idle time if that is less.
 
-Exit status: 0, 1 if a value in the environment is wrong, 2 for a bad command line.";
+Exit status: 0; 1 if a value in the environment is wrong; 2 for a bad command line; 125 if ka itself fails.";
