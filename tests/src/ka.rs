@@ -5,11 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::installed::built_tree;
 use crate::trials::run_directory;
 use crate::{Program, Result, target_dir, workspace};
 
-/// `ka`, built once per test process, as a copy that any user can run.
+/// `ka` as it is installed, static and optimized, as a copy that any user can run.
 pub fn ka() -> Result<&'static Path> {
+    static KA: OnceLock<Result<PathBuf>> = OnceLock::new();
+    KA.get_or_init(|| copy(&built_tree()?.join("bin/ka"), run_directory().join("ka")))
+        .as_deref()
+        .map_err(Clone::clone)
+}
+
+/// `ka` as `cargo build` makes it, for debugging and dynamically linked, so that a library can be preloaded into it.
+pub fn dynamic_ka() -> Result<&'static Path> {
     static KA: OnceLock<Result<PathBuf>> = OnceLock::new();
     KA.get_or_init(build).as_deref().map_err(Clone::clone)
 }
@@ -23,9 +32,12 @@ fn build() -> Result<PathBuf> {
     if !build.status.success() {
         return Err(format!("cannot build ka:\n{}", String::from_utf8_lossy(&build.stderr)).into());
     }
-    let copy = run_directory().join("ka");
+    copy(&target_dir().join("debug/ka"), run_directory().join("dynamic/ka"))
+}
+
+fn copy(from: &Path, copy: PathBuf) -> Result<PathBuf> {
     // In a process of its own: nobody may execute a file that some process has open for writing, and a program that
     // another test is just starting may inherit a descriptor of ours.
-    Program::new("cp").arg(target_dir().join("debug/ka")).arg(&copy).succeed()?;
+    Program::new("install").arg("-D").arg(from).arg(&copy).succeed()?;
     Ok(copy)
 }

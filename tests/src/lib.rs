@@ -42,7 +42,7 @@ mod wait;
 pub use cgroup::{Cgroup, cgroups, mount_cgroups};
 pub use compile::compile;
 pub use installed::{built_tree, checkout};
-pub use ka::ka;
+pub use ka::{dynamic_ka, ka};
 pub use library::{library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
 pub use net::{Listener, free_port, read_line, read_request};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use kashim_tests::lab::{Delay, Firewall, Lab};
 use kashim_tests::{
-    Need, Output, Preload, Program, Result, Running, Trial, each, free_port, ka, run_at_once, trial,
-    workspace,
+    Need, Output, Preload, Program, Result, Running, Trial, dynamic_ka, each, free_port, ka, run_at_once,
+    trial, workspace,
 };
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, Signal, kill_process};
@@ -386,7 +386,12 @@ fn preloaded_with_force() -> Result {
     let server = Server::on(listener_at(&lab)?, Temper::Silent)?;
     let target = format!("10.77.2.2:{}", server.port);
     let force = Preload::With(&[("KA_IDLE", "1"), ("KA_FORCE", "1"), ("KA_LOG", "stderr")]);
-    let output = probe(&target)?.args(["--max", "6", "--json"]).within(lab.client()).preload(force).run()?;
+    let output = Program::new(dynamic_ka()?)
+        .args(["probe", &target])
+        .args(["--max", "6", "--json"])
+        .within(lab.client())
+        .preload(force)
+        .run()?;
     expect(&json(&output)?, &[("finding", "dropped".into())])?;
     // It was there, and has seen no socket.
     let log = &output.stderr;
