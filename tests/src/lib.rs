@@ -5,7 +5,7 @@
 //!
 //! ```ignore
 //! fn main() -> ExitCode {
-//!     run(vec![trial("curl", &[Need::Program("curl")], curl)])
+//!     run(vec![trial!(curl, &[Need::Program("curl")])])
 //! }
 //!
 //! fn curl() -> Result {
@@ -26,6 +26,7 @@ mod cgroup;
 mod compile;
 mod installed;
 mod ka;
+pub mod ka_helpers;
 pub mod lab;
 mod library;
 mod net;
@@ -34,6 +35,7 @@ mod program;
 mod roots;
 mod scratch;
 pub mod servers;
+pub mod shells;
 mod sockets;
 mod steps;
 mod trials;
@@ -52,7 +54,7 @@ pub use roots::{DEBIAN_11, DEBIAN_12, DEBIAN_13, Release, source};
 pub use scratch::{Scratch, log_file, program_file};
 pub use sockets::{Keepalive, Socket, sockets_of};
 pub use steps::{Steps, both, both_with, each, fixture};
-pub use trials::{Need, find_library, find_program, is_root, reason_to_ignore, run, run_at_once, trial};
+pub use trials::{Need, find_library, find_program, is_root, reason_to_ignore, run, run_in_turn, trial};
 pub use wait::{PATIENCE, until, until_within};
 
 /// What a test and nearly everything in the harness returns: any error that can be displayed converts with `?`.

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,14 +88,27 @@ pub fn reason_to_ignore(needs: &[Need], on_ci: bool) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// [`trial`](fn@crate::trial) for a function, by its name; with needs, if there are any.
+#[macro_export]
+macro_rules! trial {
+    ($test:ident) => {
+        $crate::trial(stringify!($test), &[], $test)
+    };
+    ($test:ident, $needs:expr $(,)?) => {
+        $crate::trial(stringify!($test), $needs, $test)
+    };
+}
+
 /// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is not
-/// empty) it mostly fails then, see [`reason_to_ignore`].
+/// empty) it mostly fails then, see [`reason_to_ignore`]. The file that it is made in stands before its name.
+#[track_caller]
 pub fn trial(
     name: impl Into<String>,
     needs: &[Need],
     test: impl FnOnce() -> Result + Send + 'static,
 ) -> Trial {
     let needs = needs.to_vec();
+    let name = [module(Path::new(Location::caller().file())), name.into()].concat();
     Trial::ignorable_test(name, move || {
         let on_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
         match reason_to_ignore(&needs, on_ci)? {
@@ -102,6 +116,16 @@ pub fn trial(
             None => test().map(|()| Completion::Completed),
         }
     })
+}
+
+/// `MODULE::`, for a file that is a module; nothing for the main file of a test binary.
+fn module(file: &Path) -> String {
+    let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match name(file).as_str() {
+        "main" => String::new(),
+        "mod" => format!("{}::", name(file.parent().unwrap_or(file))),
+        module => format!("{module}::"),
+    }
 }
 
 const RUN_DIRECTORY: &str = "KASHIM_TESTS_RUN_DIRECTORY";
@@ -115,24 +139,25 @@ pub(crate) fn run_directory() -> &'static Path {
 /// Runs the trials as the command line says, and leaves nothing behind: no process and no file, also if the tests are
 /// interrupted or crash. So they run in a child, which this process outlives and cleans up after.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
-    run_at_once(None, trials)
+    run_in_turn([(None, trials)])
 }
 
-/// [`run`], with so many trials at once instead of one for each processor, unless the command line says otherwise: for
-/// trials that mostly wait.
-pub fn run_at_once(threads: impl Into<Option<usize>>, trials: Vec<Trial>) -> ExitCode {
-    if env::var_os(RUN_DIRECTORY).is_some() {
-        let mut arguments = Arguments::from_args();
-        arguments.test_threads = arguments.test_threads.or(threads.into());
-        return libtest_mimic::run(&arguments, trials).exit_code();
-    }
-    match supervise() {
-        Ok(code) => code,
-        Err(error) => {
+/// [`run`] for groups of trials, one group after the other. With a number, so many of the group run at once instead of one
+/// for each processor, unless the command line says otherwise: for trials that mostly wait.
+pub fn run_in_turn(groups: impl IntoIterator<Item = (Option<usize>, Vec<Trial>)>) -> ExitCode {
+    if env::var_os(RUN_DIRECTORY).is_none() {
+        return supervise().unwrap_or_else(|error| {
             eprintln!("{}", error.message().unwrap_or("cannot run the tests"));
             ExitCode::FAILURE
-        }
+        });
     }
+    let mut failed = false;
+    for (at_once, trials) in groups {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads = arguments.test_threads.or(at_once);
+        failed |= libtest_mimic::run(&arguments, trials).has_failed();
+    }
+    if failed { ExitCode::from(101) } else { ExitCode::SUCCESS }
 }
 
 fn supervise() -> Result<ExitCode> {

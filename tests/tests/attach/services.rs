@@ -1,0 +1,106 @@
+//! What is brought along for systemd and Kubernetes.
+
+use std::fs;
+use std::path::PathBuf;
+
+use kashim_tests::{
+    Cgroup, Need, Program, Result, Scratch, Trial, cgroups, ka, target_dir, trial, workspace,
+};
+
+use super::{attached, count};
+use kashim_tests::ka_helpers::expect_in;
+
+pub fn trials() -> Vec<Trial> {
+    use Need::Program as Prog;
+    let defaults = [&cgroups()[..], &[Prog("sh")]].concat();
+    vec![
+        trial("services::unit", &[Prog("systemd-analyze")], unit),
+        trial("services::defaults", &defaults, defaults_file),
+        trial(
+            "services::kubernetes",
+            &[Prog("python3"), Need::Python("venv"), Need::Python("ensurepip")],
+            kubernetes,
+        ),
+    ]
+}
+
+fn file(name: &str) -> PathBuf {
+    workspace().join("services").join(name)
+}
+
+fn unit() -> Result {
+    let files = Scratch::new()?;
+    // It is verified that what it starts is there.
+    let unit = fs::read_to_string(file("kashim-host.service"))?
+        .replace("/usr/local/bin/ka", &ka()?.display().to_string());
+    let path = files.write("kashim-host.service", unit)?;
+    let output = Program::new("systemd-analyze").args(["verify", "--man=no"]).arg(path).run()?;
+    // Warnings too are on its standard error.
+    if output.status.success() && !output.stderr.contains("kashim-host") {
+        return Ok(());
+    }
+    Err(output.stderr.into())
+}
+
+/// As it is delivered, and with everything in it switched on.
+fn defaults_file() -> Result {
+    let text = fs::read_to_string(file("kashim.default"))?;
+    let all: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting)
+                if setting.starts_with(|c: char| c.is_ascii_uppercase()) && setting.contains('=') =>
+            {
+                setting
+            }
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let files = Scratch::new()?;
+    for (text, idle) in [(text, 60), (all, 300)] {
+        let path = files.write("kashim", text)?;
+        let cgroup = Cgroup::new()?;
+        let script = "set -a; . \"$1\"; exec \"$2\" attach \"$3\" $ATTACH_OPTIONS";
+        Program::new("sh").args(["-c", script, "sh"]).arg(path).arg(ka()?).arg(cgroup.path()).succeed()?;
+        let entry = attached(&cgroup)?;
+        if entry["settings"]["idle_s"] != idle || entry["rules"].as_array().map(Vec::len) != Some(2) {
+            return Err(format!("{entry}").into());
+        }
+        if count(&cgroup, "set")? != 0 {
+            return Err("something was set".into());
+        }
+    }
+    Ok(())
+}
+
+/// Against the schema of the API, which the package brings along for each version.
+fn kubernetes() -> Result {
+    let venv = target_dir().join("kubernetes-validate");
+    let python = venv.join("bin/python3");
+    if !venv.join("bin/kubernetes-validate").exists() {
+        Program::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).succeed()?;
+        let pip =
+            Program::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.arg("kubernetes-validate==1.37.0").env("PIP_ROOT_USER_ACTION", "ignore").succeed()?;
+    }
+    for name in ["kubernetes.yaml", "kubernetes-undo.yaml"] {
+        for version in ["1.28", "1.34"] {
+            let validate = Program::new(&python).arg(venv.join("bin/kubernetes-validate"));
+            let output = validate.args(["--strict", "-k", version]).arg(file(name)).run()?;
+            let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr);
+            if !output.status.success() || !said.contains("passed") {
+                return Err(format!("{name}, {version}: {said}").into());
+            }
+        }
+        let text = fs::read_to_string(file(name))?;
+        expect_in(&text, "privileged: false")?;
+    }
+    // A mistake is noticed.
+    let files = Scratch::new()?;
+    let broken = fs::read_to_string(file("kubernetes.yaml"))?.replace("mountPath", "mountpath");
+    let path = files.write("broken.yaml", broken)?;
+    let validate = Program::new(&python).arg(venv.join("bin/kubernetes-validate"));
+    let output = validate.args(["--strict", "-k", "1.28"]).arg(path).run()?;
+    if output.status.success() { Err("nothing is noticed".into()) } else { Ok(()) }
+}
