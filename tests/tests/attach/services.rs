@@ -14,8 +14,8 @@ pub fn trials() -> Vec<Trial> {
     use Need::Program as Prog;
     let defaults = [&cgroups()[..], &[Prog("sh")]].concat();
     vec![
-        trial("services::unit", &[Prog("systemd-analyze")], unit),
-        trial("services::defaults", &defaults, defaults_file),
+        trial("unit", &[Prog("systemd-analyze")], unit),
+        trial("defaults", &defaults, defaults_file),
         trial(
             "services::kubernetes",
             &[Prog("python3"), Need::Python("venv"), Need::Python("ensurepip")],
