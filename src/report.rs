@@ -10,9 +10,10 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
 use kashim_policy::line::Line;
+use kashim_policy::log::{Log, MAX_LOG_PATH};
 use kashim_policy::outcome::{Outcome, Written};
 use kashim_policy::setting_error::SettingError;
-use kashim_policy::settings::{Log, MAX_LOG_PATH, Settings};
+use kashim_policy::settings::Settings;
 use kashim_policy::socket::Opt;
 use kashim_policy::{describe, warning};
 

@@ -7,9 +7,11 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
-use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::settings::{self, Log, Settings};
+use kashim_policy::environment::Environment;
+use kashim_policy::log::Log;
+use kashim_policy::settings::Settings;
 use kashim_policy::skip;
+use kashim_policy::variables::{Global, Variable};
 
 use crate::{errno, real, report, weak};
 
@@ -119,15 +121,16 @@ fn read_as_file(settings: &mut Settings) -> bool {
 #[inline(never)]
 fn read_as(name: &[u8], settings: &mut Settings) -> bool {
     let environment = Environment::from_entries(entries());
-    let works = !settings::is_disabled(&environment);
+    let global = Global::read(&environment);
+    let works = !global.disabled;
     let skipped = works && skip::skipped(name, environment.get(Variable::Skip)).is_some();
     // A program that runs with more rights than its caller writes nothing on the caller's behalf.
     // SAFETY: getauxval(3) takes a number.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-    let log = if secure { Log::Off } else { settings::log(&environment).unwrap_or_default() };
+    let log = if secure { Log::Off } else { global.log };
     if works {
         report::open(log, name);
-        settings.read(&environment, &mut report::complaint);
+        settings.read(&environment, &global, &mut report::complaint);
     }
     real::resolve();
     if works && matches!(log, Log::Stderr | Log::Path(_)) {

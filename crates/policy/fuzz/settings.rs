@@ -7,14 +7,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kashim_policy::decide;
-use kashim_policy::environment::{Environment, Variable};
+use kashim_policy::environment::Environment;
+use kashim_policy::variables::{Global, Variable};
 use kashim_policy::keepalive::{Defaults, Field, PerField, Values};
 use kashim_policy::line::Line;
 use kashim_policy::outcome::Outcome;
 use kashim_policy::parse::{MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::rules::{Action, MAX_RULES, Service};
 use kashim_policy::setting_error::SettingError;
-use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
+use kashim_policy::log::{Log, MAX_LOG_PATH};
+use kashim_policy::settings::Settings;
 use kashim_policy::socket::{Errno, Opt, Opts, Socket};
 use kashim_policy::{describe, ip, skip, warning};
 use libfuzzer_sys::fuzz_target;
@@ -28,14 +30,14 @@ fuzz_target!(|data: &[u8]| {
         let _ = skip::skipped(skip::linked_name(value), environment.get(Variable::Skip));
         skip::is_nameless(value);
     }
-    settings::is_disabled(&environment);
-    if let Ok(Log::Path(path)) = settings::log(&environment) {
+    let global = Global::read(&environment);
+    if let Log::Path(path) = global.log {
         assert!(path.starts_with(b"/") && path.len() <= MAX_LOG_PATH && !path.contains(&0));
     }
 
     let mut complaints = 0;
     let mut settings = Box::new(Settings::EMPTY);
-    settings.read(&environment, &mut |complaint: &SettingError| {
+    settings.read(&environment, &global, &mut |complaint: &SettingError| {
         complaints += usize::from(complaint.rule.is_none());
         printable(|line| complaint.write(line));
     });
@@ -45,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
     warning::each(&settings, &mut |_, warning| {
         printable(|line| warning.write(line));
     });
-    in_range(&settings.plain);
+    in_range(&settings.global);
     for rule in settings.rules.as_slice() {
         if let Action::Values(values) = &rule.action {
             in_range(values);

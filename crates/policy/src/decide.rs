@@ -43,17 +43,17 @@ pub fn check<S: Socket>(
     // The first look tells whether it is TCP, and is all that most sockets need.
     let Ok(idle) = socket.get(Opt::Value(Field::Idle)) else { return Outcome::Skipped(SkipReason::NotTcp) };
     let defaults = socket.defaults();
-    let plain = settings.desired(&defaults);
+    let global = settings.desired(&defaults);
     if settings.rules.is_empty() {
-        let Some(marker) = plain.marker(&defaults) else { return Outcome::Skipped(SkipReason::NoMarker) };
+        let Some(marker) = global.marker(&defaults) else { return Outcome::Skipped(SkipReason::NoMarker) };
         let value = if marker == Field::Idle { Ok(idle) } else { socket.get(Opt::Value(marker)) };
-        if value.is_ok_and(|value| plain.is(marker, value)) {
+        if value.is_ok_and(|value| global.is(marker, value)) {
             return Outcome::Skipped(SkipReason::AlreadySet);
         }
-        return without_rules(settings, socket, &plain, &defaults, idle);
+        return without_rules(settings, socket, &global, &defaults, idle);
     }
     let service = service(socket);
-    with_rules(settings, socket, service, &plain, &defaults, idle)
+    with_rules(settings, socket, service, &global, &defaults, idle)
 }
 
 /// `socket` sets everything where there are no rules. Either this socket did not come from there, or the program has
@@ -63,21 +63,21 @@ pub fn check<S: Socket>(
 fn without_rules(
     settings: &Settings,
     socket: &mut impl Socket,
-    plain: &Desired,
+    global: &Desired,
     defaults: &Defaults,
     idle: u32,
 ) -> Outcome {
-    let shown = Shown::read(socket, idle, |field| plain.of(field).is_some());
+    let shown = Shown::read(socket, idle, |field| global.of(field).is_some());
     if !settings.force {
-        let has_own = plain.marker(defaults).is_some_and(|marker| !shown.is_default(defaults, marker));
+        let has_own = global.marker(defaults).is_some_and(|marker| !shown.is_default(defaults, marker));
         // A value that only we set: `socket` was here, and the program has changed its mind since.
-        let was_here = shown.differs(plain, Opts::default(), defaults);
+        let was_here = shown.differs(global, Opts::default(), defaults);
         if has_own || was_here {
             return Outcome::Skipped(SkipReason::ProgramsOwn);
         }
     }
     let chosen = if settings.force { Opts::default() } else { socket.chosen() };
-    Adjust { force: settings.force, shown, chosen, ours: Ours::NOTHING, defaults }.to(socket, true, plain)
+    Adjust { force: settings.force, shown, chosen, ours: Ours::NOTHING, defaults }.to(socket, true, global)
 }
 
 /// Where there are rules, what is in a socket is the program's, unless an earlier `connect` has put it there.
@@ -87,7 +87,7 @@ fn with_rules(
     settings: &Settings,
     socket: &mut impl Socket,
     service: Option<Service>,
-    plain: &Desired,
+    global: &Desired,
     defaults: &Defaults,
     idle: u32,
 ) -> Outcome {
@@ -97,7 +97,7 @@ fn with_rules(
     let ours = Ours::find(settings, &shown, chosen, defaults);
     let adjust = Adjust { force, shown, chosen, ours, defaults };
     match service.and_then(|service| settings.rules.find(&service)).map(|rule| &rule.action) {
-        None => adjust.to(socket, true, plain),
+        None => adjust.to(socket, true, global),
         Some(Action::Values(values)) => adjust.to(socket, true, &values.resolve(defaults)),
         // Never forced. What an earlier connect to somebody else has set is taken back.
         Some(Action::Off) if ours != Ours::NOTHING => adjust.to(socket, false, &Desired::NOTHING),
@@ -112,10 +112,10 @@ pub fn hold(settings: &Settings, socket: &mut impl Socket, opt: Opt) -> Option<u
     match opt {
         Opt::KeepAlive if rules => is_set(settings, socket, &defaults).then_some(1),
         Opt::KeepAlive => {
-            let plain = settings.desired(&defaults);
-            let marker = plain.marker(&defaults);
+            let global = settings.desired(&defaults);
+            let marker = global.marker(&defaults);
             let value = socket.get(Opt::Value(marker.unwrap_or(Field::Idle))).ok()?;
-            marker.is_none_or(|field| plain.is(field, value)).then_some(1)
+            marker.is_none_or(|field| global.is(field, value)).then_some(1)
         }
         Opt::Value(field) => {
             if !settings.any_target(&defaults, &mut |target| target.of(field).is_some()) {

@@ -10,7 +10,7 @@ use crate::socket::Errno;
 
 /// `idle 60 s, interval 15 s, count 9, user timeout off, 2 rules, force`
 pub fn settings(out: &mut Line, settings: &Settings) {
-    values(out, &settings.plain);
+    values(out, &settings.global);
     if !settings.rules.is_empty() {
         out.push_str(", ");
         out.number(settings.rules.as_slice().len() as u32);

@@ -1,26 +1,7 @@
 //! Finding our variables in an environment.
 
-use crate::texts::texts;
-
-texts! {
-    /// A variable that kashim reads.
-    pub enum Variable {
-        Idle = "KA_IDLE",
-        Interval = "KA_INTERVAL",
-        Count = "KA_COUNT",
-        UserTimeout = "KA_USER_TIMEOUT",
-        Force = "KA_FORCE",
-        Rules = "KA_RULES",
-        Skip = "KA_SKIP",
-        Disable = "KA_DISABLE",
-        Log = "KA_LOG",
-    }
-}
-
-impl Variable {
-    /// What all the names begin with.
-    pub const PREFIX: &'static [u8] = b"KA_";
-}
+use crate::parse;
+use crate::variables::Variable;
 
 /// Our variables, as bytes of the environment they were found in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +10,8 @@ pub struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// Takes our variables out of entries of the form `NAME=value`. Of a variable that is there twice the first
-    /// counts, as for getenv(3).
+    /// Takes our variables out of entries of the form `NAME=value`. If a variable is set twice, the first wins, as for
+    /// getenv(3).
     pub fn from_entries(entries: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut found = Environment::default();
         for entry in entries.filter(|e| e.starts_with(Variable::PREFIX)) {
@@ -46,6 +27,6 @@ impl<'a> Environment<'a> {
     /// The value without blanks around it; `None` if it is unset or empty.
     pub fn get(&self, variable: Variable) -> Option<&'a [u8]> {
         let value = self.values.get(variable as usize).copied().flatten()?;
-        Some(crate::parse::trim(value)).filter(|v| !v.is_empty())
+        Some(parse::trim(value)).filter(|v| !v.is_empty())
     }
 }

@@ -2,8 +2,7 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
-use crate::environment::Variable;
-use crate::parse::{self, ErrorKind, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
+use crate::parse::MAX_USER_TIMEOUT;
 
 /// The interval that is used where nobody asked for one, in seconds, unless the idle time is shorter.
 pub const DEFAULT_INTERVAL: u32 = 15;
@@ -121,27 +120,6 @@ impl Values {
         user_timeout: UserTimeout::Off,
     };
 
-    /// Reads the value of one variable. Those that have nothing to do with values are not looked at.
-    pub fn read(&mut self, variable: Variable, text: &[u8]) -> Result<(), ErrorKind> {
-        match variable {
-            Variable::Idle => self.idle = or_system(text, parse::duration, MAX_SECONDS)?,
-            Variable::Interval => {
-                let seconds = or_system(text, parse::duration, MAX_SECONDS)?;
-                self.interval = seconds.map_or(Interval::System, Interval::Seconds);
-            }
-            Variable::Count => self.count = or_system(text, parse::count, MAX_COUNT)?,
-            Variable::UserTimeout => {
-                self.user_timeout = match text {
-                    b"off" => UserTimeout::Off,
-                    b"auto" => UserTimeout::Auto,
-                    _ => UserTimeout::Seconds(parse::duration(text, MAX_USER_TIMEOUT)?),
-                };
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Whether some value follows from one of the kernel's own.
     pub fn needs_kernel_defaults(&self) -> bool {
         let system = self.idle.is_none() || self.interval == Interval::System || self.count.is_none();
@@ -179,13 +157,4 @@ impl Values {
             NonZeroU32::new(user_timeout.min(MAX_USER_TIMEOUT) * 1000),
         ])
     }
-}
-
-/// The word `system`, or a number up to `max`, which fits.
-fn or_system(
-    text: &[u8],
-    read: fn(&[u8], u32) -> Result<u32, ErrorKind>,
-    max: u32,
-) -> Result<Option<NonZeroU16>, ErrorKind> {
-    if text == b"system" { Ok(None) } else { read(text, max).map(|n| NonZeroU16::new(n as u16)) }
 }

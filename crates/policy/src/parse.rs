@@ -1,5 +1,7 @@
 //! Reading single values: durations, counts, booleans.
 
+use core::num::NonZeroU16;
+
 use crate::texts::texts;
 
 /// The largest TCP_KEEPIDLE and TCP_KEEPINTVL in seconds (MAX_TCP_KEEPIDLE in the kernel's include/net/tcp.h).
@@ -58,6 +60,15 @@ pub fn duration(value: &[u8], max: u32) -> Result<u32, ErrorKind> {
         }
         (Err(problem), _) => Err(problem),
     }
+}
+
+/// The word `system`, which leaves a value to the kernel, or a number up to `max`, which fits.
+pub fn or_system(
+    text: &[u8],
+    read: fn(&[u8], u32) -> Result<u32, ErrorKind>,
+    max: u32,
+) -> Result<Option<NonZeroU16>, ErrorKind> {
+    if text == b"system" { Ok(None) } else { read(text, max).map(|n| NonZeroU16::new(n as u16)) }
 }
 
 /// A number, 1 to `max`.

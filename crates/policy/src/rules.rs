@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 
-use crate::environment::Variable;
 use crate::ip;
 use crate::keepalive::{Interval, UserTimeout, Values};
 use crate::parse::{self, ErrorKind};
 use crate::setting_error::{Accepted, SettingError};
+use crate::variables::{Global, Variable};
 
 /// How many rules there may be.
 pub const MAX_RULES: usize = 64;
@@ -61,7 +61,7 @@ pub struct Service {
 pub enum Action {
     /// Keepalive off.
     Off,
-    /// These values; what the rule does not name is already filled in from the plain settings.
+    /// These values; what the rule does not name is already filled in from the global settings.
     Values(Values),
 }
 
@@ -188,14 +188,22 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads rules separated by `;` or newlines. `plain` fills in what a rule does not name. Each bad rule is handed
+    /// Reads rules separated by `;` or newlines. `global` fills in what a rule does not name. Each bad rule is handed
     /// to `complain`; the others hold. One rule too many ends the reading.
-    pub fn read(&mut self, text: &[u8], plain: &Values, complain: &mut dyn FnMut(&SettingError)) {
-        for (n, value) in (1..).zip(texts(text)) {
-            let added = rule(value, plain).and_then(|rule| self.push(rule).map_err(|p| (p, Accepted::Rules)));
+    pub fn read(&mut self, text: &[u8], global: &Values, complain: &mut dyn FnMut(&SettingError)) {
+        for (n, value) in (1..).zip(split_rules(text)) {
+            let added =
+                rule(value, global).and_then(|rule| self.push(rule).map_err(|p| (p, Accepted::Rules)));
             if let Err((problem, accepted)) = added {
                 let variable = Variable::Rules;
-                complain(&SettingError { variable, rule: Some(n), value, problem, accepted, plain: *plain });
+                complain(&SettingError {
+                    variable,
+                    rule: Some(n),
+                    value,
+                    problem,
+                    accepted,
+                    global: *global,
+                });
                 if problem == ErrorKind::TooManyRules {
                     return;
                 }
@@ -205,7 +213,7 @@ impl Rules {
 }
 
 /// The rules in a value of `KA_RULES` as they were written, good ones and bad ones.
-pub fn texts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn split_rules(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| matches!(b, b';' | b'\n')).map(parse::trim).filter(|rule| !rule.is_empty())
 }
 
@@ -217,10 +225,10 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// One rule: what it is for, and what it does.
-fn rule(text: &[u8], plain: &Values) -> Result<Rule, Bad> {
+fn rule(text: &[u8], global: &Values) -> Result<Rule, Bad> {
     let mut words = words(text);
     let (net, ports) = destination(words.next().unwrap_or_default()).map_err(|p| (p, Accepted::Match))?;
-    Ok(Rule { net, ports, action: action(words, plain)? })
+    Ok(Rule { net, ports, action: action(words, global)? })
 }
 
 /// The part before the first such byte, and from it on.
@@ -286,20 +294,12 @@ fn ports(text: &[u8]) -> Result<(u16, u16), ErrorKind> {
     if low > high { Err(ErrorKind::Port) } else { Ok((low, high)) }
 }
 
-/// What a rule may set, with the variable that has the same values.
-const FIELDS: [(&[u8], Variable); 4] = [
-    (b"idle=", Variable::Idle),
-    (b"interval=", Variable::Interval),
-    (b"count=", Variable::Count),
-    (b"user-timeout=", Variable::UserTimeout),
-];
-
 /// `off`, or settings, each once.
-fn action<'a>(words: impl Iterator<Item = &'a [u8]>, plain: &Values) -> Result<Action, Bad> {
-    // What a rule does not name is the plain value, also the interval that follows the idle time: it follows the
+fn action<'a>(words: impl Iterator<Item = &'a [u8]>, global: &Values) -> Result<Action, Bad> {
+    // What a rule does not name is the global value, also the interval that follows the idle time: it follows the
     // rule's idle time then, since only `resolve` works it out.
-    let mut values = *plain;
-    let mut named = [false; FIELDS.len()];
+    let mut global = Global::of(*global);
+    let mut named = [false; Variable::ALL.len()];
     let (mut off, mut count) = (false, 0);
     for word in words {
         count += 1;
@@ -307,20 +307,21 @@ fn action<'a>(words: impl Iterator<Item = &'a [u8]>, plain: &Values) -> Result<A
             off = true;
             continue;
         }
-        let known = FIELDS.iter().zip(&mut named).find(|((name, _), _)| word.starts_with(name));
-        let Some(((name, variable), named)) = known else {
+        let sets = |variable: Variable| !variable.word().is_empty() && word.starts_with(variable.word());
+        let known = Variable::ALL.iter().zip(&mut named).find(|(variable, _)| sets(**variable));
+        let Some((&variable, named)) = known else {
             return Err((ErrorKind::UnknownField, Accepted::Actions));
         };
         if core::mem::replace(named, true) {
             return Err((ErrorKind::FieldTwice, Accepted::Actions));
         }
-        let value = word.strip_prefix(*name).unwrap_or_default();
-        values.read(*variable, value).map_err(|problem| (problem, Accepted::from(*variable)))?;
+        let value = word.strip_prefix(variable.word()).unwrap_or_default();
+        variable.read(&mut global, value).map_err(|problem| (problem, variable.accepted()))?;
     }
     match (off, count) {
         (_, 0) => Err((ErrorKind::NoSettings, Accepted::Actions)),
         (true, 1) => Ok(Action::Off),
         (true, _) => Err((ErrorKind::OffAndMore, Accepted::Actions)),
-        (false, _) => Ok(Action::Values(values)),
+        (false, _) => Ok(Action::Values(global.values)),
     }
 }

@@ -1,10 +1,10 @@
 //! What is said about a setting that cannot be used.
 
-use crate::environment::Variable;
 use crate::keepalive::{DEFAULT_INTERVAL, Values};
 use crate::line::Line;
 use crate::parse::ErrorKind;
 use crate::texts::texts;
+use crate::variables::Variable;
 
 texts! {
     /// What would have been accepted.
@@ -18,21 +18,6 @@ texts! {
         Match = "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone",
         Actions = "off, or idle= interval= count= user-timeout=, each once",
         Rules = "64 rules",
-    }
-}
-
-impl From<Variable> for Accepted {
-    /// As the value of a variable.
-    fn from(variable: Variable) -> Accepted {
-        match variable {
-            Variable::Idle | Variable::Interval => Accepted::Duration,
-            Variable::Count => Accepted::Count,
-            Variable::UserTimeout => Accepted::UserTimeout,
-            Variable::Force | Variable::Disable => Accepted::Boolean,
-            Variable::Log => Accepted::Log,
-            Variable::Skip => Accepted::Names,
-            Variable::Rules => Accepted::Rules,
-        }
     }
 }
 
@@ -50,7 +35,7 @@ pub struct SettingError<'a> {
     /// What would have been accepted.
     pub accepted: Accepted,
     /// What the settings are without it, as far as they were read.
-    pub plain: Values,
+    pub global: Values,
 }
 
 impl SettingError<'_> {
@@ -80,30 +65,20 @@ impl SettingError<'_> {
         out.push_bytes(self.accepted.text());
     }
 
-    /// Writes what the library uses in place of the bad value: `using 60`.
+    /// Writes what the library does in place of the bad value: `using 60`.
     pub fn instead(&self, out: &mut Line) {
-        let default = Values::DEFAULT;
-        let using = match self.variable {
-            Variable::Idle => default.idle.map(|n| n.get().into()),
-            Variable::Interval => self.plain.idle.map(|n| DEFAULT_INTERVAL.min(n.get().into())),
-            Variable::Count => default.count.map(|n| n.get().into()),
-            _ => None,
-        };
-        let words = match self.variable {
+        match self.variable {
             Variable::Rules if self.problem == ErrorKind::TooManyRules => {
-                "this rule and all behind it skipped"
+                out.push_str("this rule and all behind it skipped");
             }
-            Variable::Rules => "rule skipped",
-            Variable::Skip => "using the other names",
-            Variable::Log => "using complaints about bad settings only, on stderr",
-            Variable::Interval if using.is_none() => "using 15, or the kernel's idle if that is less",
-            Variable::UserTimeout => "using off",
-            Variable::Force => "using 0",
-            _ => "using ",
-        };
-        out.push_str(words);
-        if let Some(n) = using {
-            out.number(n);
+            Variable::Interval => match self.global.idle {
+                Some(idle) => {
+                    out.push_str("using ");
+                    out.number(DEFAULT_INTERVAL.min(idle.get().into()));
+                }
+                None => out.push_str("using 15, or the kernel's idle if that is less"),
+            },
+            variable => out.push_bytes(variable.fallback()),
         }
     }
 }

@@ -63,13 +63,13 @@ pub fn of(values: &Values) -> [Option<Warning>; 2] {
 
 /// Hands every warning of the settings to `tell`, with the number of the rule if it is in one.
 pub fn each(settings: &Settings, tell: &mut dyn FnMut(Option<u32>, Warning)) {
-    let plain = of(&settings.plain);
-    plain.iter().flatten().for_each(|h| tell(None, *h));
+    let global = of(&settings.global);
+    global.iter().flatten().for_each(|h| tell(None, *h));
     for (n, rule) in (1..).zip(settings.rules.as_slice().iter()) {
         if let Action::Values(values) = &rule.action {
-            // What a rule only takes over from the plain settings was named there.
+            // What a rule only takes over from the global settings was named there.
             let warnings = of(values);
-            let own = warnings.iter().zip(&plain).filter(|(h, p)| h != p);
+            let own = warnings.iter().zip(&global).filter(|(h, p)| h != p);
             own.filter_map(|(h, _)| *h).for_each(|h| tell(Some(n), h));
         }
     }

@@ -7,6 +7,7 @@ use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
+use kashim_policy::variables::Global;
 use proptest::prelude::*;
 
 const EPERM: Errno = 1;
@@ -132,7 +133,7 @@ impl Socket for Fake {
 fn settings(entries: &[&str]) -> Box<Settings> {
     let mut settings = Box::new(Settings::EMPTY);
     let environment = Environment::from_entries(entries.iter().map(|entry| entry.as_bytes()));
-    settings.read(&environment, &mut |complaint| panic!("{complaint:?}"));
+    settings.read(&environment, &Global::read(&environment), &mut |complaint| panic!("{complaint:?}"));
     settings
 }
 
@@ -623,7 +624,7 @@ fn options_that_are_refused() {
         let Outcome::Written(written) = outcome else { panic!("{refuses:?}: {outcome:?}") };
         assert_eq!((&*socket.0.shows(), written.refused), (shows, refused), "{refuses:?}");
         for field in Field::ALL {
-            let value = settings.plain.resolve(&Defaults::LINUX).of(field).map(|n| n.get());
+            let value = settings.global.resolve(&Defaults::LINUX).of(field).map(|n| n.get());
             let want = if refuses.contains(&field) { None } else { value };
             assert_eq!(written.fields.of(field), want, "{refuses:?} {field:?}");
         }
@@ -845,7 +846,7 @@ proptest! {
         let mut settings = read(&entries);
         settings.rules.clear();
         settings.force = true;
-        let plain = settings.plain.resolve(&namespace);
+        let plain = settings.global.resolve(&namespace);
         let mut socket = made(&settings, Kind::Tcp, namespace, true, &own);
         check(&settings, &mut socket, HERE);
         for &(name, value) in &own_later {

@@ -2,9 +2,9 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use kashim_policy::environment::Variable;
 use kashim_policy::keepalive::{Defaults, Desired, Field, Interval, PerField, UserTimeout, Values};
 use kashim_policy::parse::{self, ErrorKind, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
+use kashim_policy::variables::Variable;
 
 #[test]
 fn durations() {

@@ -14,6 +14,7 @@ use kashim_policy::parse::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
+use kashim_policy::variables::Global;
 use libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET};
 use proptest::prelude::*;
 
@@ -109,7 +110,7 @@ fn namespace() -> Defaults {
 fn read(entries: &[String]) -> Box<Settings> {
     let mut settings = Box::new(Settings::EMPTY);
     let environment = Environment::from_entries(entries.iter().map(String::as_bytes));
-    settings.read(&environment, &mut |complaint| panic!("{complaint:?}"));
+    settings.read(&environment, &Global::read(&environment), &mut |complaint| panic!("{complaint:?}"));
     settings
 }
 
@@ -286,7 +287,7 @@ proptest! {
         let entry = format!("{name}={text}");
         let (mut settings, mut accepted) = (Box::new(Settings::EMPTY), true);
         let environment = Environment::from_entries([entry.as_bytes()].into_iter());
-        settings.read(&environment, &mut |_| accepted = false);
+        settings.read(&environment, &Global::read(&environment), &mut |_| accepted = false);
         if accepted {
             let mut socket = Real::tcp();
             let outcome = decide::set_up(&settings, &mut socket);

@@ -2,7 +2,7 @@
 //! what it says is accepted is.
 
 use kashim_policy::describe;
-use kashim_policy::environment::{Environment, Variable};
+use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field, PerField};
 use kashim_policy::line::Line;
 use kashim_policy::middleboxes::MIDDLEBOXES;
@@ -10,6 +10,7 @@ use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules::Action;
 use kashim_policy::setting_error::{Accepted, SettingError};
 use kashim_policy::settings::Settings;
+use kashim_policy::variables::{Global, Variable};
 use kashim_policy::warning;
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ fn read(entries: &[Vec<u8>]) -> (Box<Settings>, Vec<String>) {
     let mut settings = Box::new(Settings::EMPTY);
     let mut complaints = Vec::new();
     let environment = Environment::from_entries(entries.iter().map(Vec::as_slice));
-    settings.read(&environment, &mut |complaint: &SettingError| {
+    settings.read(&environment, &Global::read(&environment), &mut |complaint: &SettingError| {
         let (whole, fault) = (text(|line| complaint.write(line)), text(|line| complaint.fault(line)));
         let instead = text(|line| complaint.instead(line));
         assert_eq!(whole, format!("kashim: error: {fault}; {instead}"));
@@ -116,19 +117,19 @@ proptest! {
             Action::Values(values) => Some(values),
             Action::Off => None,
         });
-        for values in rules.chain([settings.plain]) {
+        for values in rules.chain([settings.global]) {
             let words = text(|line| describe::values(line, &values));
             let (entries, rule) = settings_out_of_words(&words);
             let (again, complaints) = read(&entries);
             prop_assert_eq!(complaints, Vec::<String>::new(), "{}", &words);
-            prop_assert_eq!(text(|line| describe::values(line, &again.plain)), words.clone());
+            prop_assert_eq!(text(|line| describe::values(line, &again.global)), words.clone());
             // A rule takes over what it does not name, so it is read beside an idle time left to the kernel.
             let (by_rule, complaints) = read(&[entry(b"KA_IDLE", b"system"), entry(b"KA_RULES", rule.as_bytes())]);
             prop_assert_eq!(complaints, Vec::<String>::new(), "{}", &rule);
             let Action::Values(by_rule) = by_rule.rules.as_slice()[0].action else { panic!("{rule}") };
             prop_assert_eq!(text(|line| describe::values(line, &by_rule)), words);
             for kernel in [Defaults::LINUX, PerField([10, 20, 3, 0])] {
-                prop_assert_eq!(again.plain.resolve(&kernel), values.resolve(&kernel));
+                prop_assert_eq!(again.global.resolve(&kernel), values.resolve(&kernel));
                 prop_assert_eq!(by_rule.resolve(&kernel), values.resolve(&kernel));
             }
         }
@@ -165,7 +166,7 @@ proptest! {
                 Variable::Interval => Field::Interval,
                 Variable::Count => Field::Count,
                 Variable::UserTimeout => {
-                    prop_assert!(used == "off" && settings.plain.resolve(&Defaults::LINUX).of(Field::UserTimeout).is_none());
+                    prop_assert!(used == "off" && settings.global.resolve(&Defaults::LINUX).of(Field::UserTimeout).is_none());
                     continue;
                 }
                 Variable::Force => {
@@ -175,7 +176,7 @@ proptest! {
                 _ => continue,
             };
             let number = used.split_once(',').map_or(used, |(number, _)| number);
-            let is = settings.plain.resolve(&Defaults::LINUX).of(field).map(|n| n.get().to_string());
+            let is = settings.global.resolve(&Defaults::LINUX).of(field).map(|n| n.get().to_string());
             prop_assert_eq!(is.as_deref(), Some(number), "{}", &complaint);
         }
     }
@@ -194,7 +195,7 @@ fn what_is_said_to_be_accepted_is() {
         (Variable::Disable, &["0", "1", "no", "yes", "off", "on", "false", "true"], ""),
         (Variable::Log, &["off", "stderr", "/x"], "x"),
     ] {
-        let text = said(Accepted::from(variable));
+        let text = said(variable.accepted());
         for value in values {
             assert!(value.starts_with('/') || text.contains(value), "{value} is not in {text:?}");
             let (_, complaints) = read(&[entry(variable.text(), value.as_bytes())]);
@@ -254,7 +255,7 @@ fn presets_are_settings() {
             entry(b"KA_COUNT", &value(preset.count)),
         ]);
         assert_eq!(complaints, [""; 0], "{preset:?}");
-        let shown = settings.plain.resolve(&Defaults::LINUX).0.map(|n| n.map(|n| n.get()));
+        let shown = settings.global.resolve(&Defaults::LINUX).0.map(|n| n.map(|n| n.get()));
         assert_eq!(shown, [Some(preset.idle), Some(preset.interval), Some(preset.count), None]);
         warning::each(&settings, &mut |_, warning| panic!("{preset:?}: {warning:?}"));
     }

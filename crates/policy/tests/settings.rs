@@ -1,14 +1,16 @@
 //! All settings of a process: from an environment to values, complaints, warnings and words.
 
 use kashim_policy::describe;
-use kashim_policy::environment::{Environment, Variable};
+use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::PerField;
 use kashim_policy::line::Line;
+use kashim_policy::log::{Log, MAX_LOG_PATH};
 use kashim_policy::outcome::{Outcome, SkipReason, Written};
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::setting_error::SettingError;
-use kashim_policy::settings::{self, Log, MAX_LOG_PATH, Settings};
+use kashim_policy::settings::Settings;
 use kashim_policy::skip;
+use kashim_policy::variables::{Global, Variable};
 use kashim_policy::warning::{self, Warning};
 
 fn environment<'a>(entries: &'a [&'a str]) -> Environment<'a> {
@@ -21,7 +23,8 @@ fn read(entries: &[&str]) -> (Box<Settings>, Vec<String>) {
     // It may hold anything before.
     settings.force = true;
     let mut complaints = Vec::new();
-    settings.read(&environment(entries), &mut |complaint: &SettingError| {
+    let environment = environment(entries);
+    settings.read(&environment, &Global::read(&environment), &mut |complaint: &SettingError| {
         complaints.push(text(|line| complaint.write(line)));
     });
     (settings, complaints)
@@ -280,13 +283,13 @@ fn what_disables() {
         ("0;", true),
     ] {
         assert_eq!(
-            settings::is_disabled(&environment(&[&format!("KA_DISABLE={value}")])),
+            Global::read(&environment(&[&format!("KA_DISABLE={value}")])).disabled,
             disabled,
             "{value:?}"
         );
     }
-    assert!(!settings::is_disabled(&environment(&[])));
-    assert!(settings::is_disabled(&Environment::from_entries([&b"KA_DISABLE=\xff"[..]].into_iter())));
+    assert!(!Global::read(&environment(&[])).disabled);
+    assert!(Global::read(&Environment::from_entries([&b"KA_DISABLE=\xff"[..]].into_iter())).disabled);
 }
 
 #[test]
@@ -309,9 +312,14 @@ fn where_the_log_goes() {
         ("KA_LOG=OFF", Err(ErrorKind::NotALogTarget)),
         ("KA_LOG=1", Err(ErrorKind::NotALogTarget)),
     ] {
-        assert_eq!(settings::log(&environment(&[entry])), want, "{entry:.30}");
+        let entries = [entry];
+        let environment = environment(&entries);
+        let read = environment.get(Variable::Log).map_or(Ok(Log::Complaints), Log::read);
+        assert_eq!(read, want, "{entry:.30}");
+        // What is bad counts as nothing.
+        assert_eq!(Global::read(&environment).log, want.unwrap_or_default(), "{entry:.30}");
     }
-    assert_eq!(settings::log(&environment(&[])), Ok(Log::Complaints));
+    assert_eq!(Global::read(&environment(&[])).log, Log::Complaints);
 }
 
 #[test]

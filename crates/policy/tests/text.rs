@@ -6,6 +6,7 @@ use kashim_policy::line::Line;
 use kashim_policy::rules::{Action, Rules, Service};
 use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::Settings;
+use kashim_policy::variables::Global;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -49,7 +50,8 @@ fn read<'a>(
     complain: &mut dyn FnMut(&SettingError),
 ) -> Box<Settings> {
     let mut settings = Box::new(Settings::EMPTY);
-    settings.read(&Environment::from_entries(entries.into_iter()), complain);
+    let environment = Environment::from_entries(entries.into_iter());
+    settings.read(&environment, &Global::read(&environment), complain);
     settings
 }
 
@@ -163,7 +165,7 @@ proptest! {
             Action::Values(values) => Some(values),
             Action::Off => None,
         });
-        for values in rules.chain([&settings.plain]) {
+        for values in rules.chain([&settings.global]) {
             let [idle, interval, count, timeout] = shown(values);
             prop_assert!(idle.is_none_or(|n| (1..=32767).contains(&n)), "{:?}", values);
             prop_assert!(interval.is_none_or(|n| (1..=32767).contains(&n)), "{:?}", values);
@@ -179,7 +181,7 @@ proptest! {
             format!("KA_RULES=* idle={} interval={} count={count} user-timeout={timeout}s", interval.1, idle.1),
         ];
         let settings = read(entries.iter().map(String::as_bytes), &mut |complaint| panic!("{complaint:?}"));
-        prop_assert_eq!(shown(&settings.plain), [Some(idle.0), Some(interval.0), Some(count), Some(timeout * 1000)]);
+        prop_assert_eq!(shown(&settings.global), [Some(idle.0), Some(interval.0), Some(count), Some(timeout * 1000)]);
         let Action::Values(values) = settings.rules.as_slice()[0].action else { panic!() };
         prop_assert_eq!(shown(&values), [Some(interval.0), Some(idle.0), Some(count), Some(timeout * 1000)]);
     }

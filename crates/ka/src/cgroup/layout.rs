@@ -37,7 +37,7 @@ pub struct Policy {
     /// What an untouched socket shows there.
     pub defaults: Numbers,
     /// For connections that no rule is for.
-    pub plain: Numbers,
+    pub global: Numbers,
     /// Our values win over the program's own.
     pub force: bool,
     /// The first that matches counts.
@@ -66,7 +66,7 @@ impl Policy {
         };
         Self {
             defaults: defaults.0,
-            plain: numbers(&settings.plain.resolve(defaults)),
+            global: numbers(&settings.global.resolve(defaults)),
             force: settings.force,
             rules: settings.rules.as_slice().iter().map(rule).collect(),
         }
@@ -79,7 +79,7 @@ impl Policy {
             numbers.iter().for_each(|n| bytes.extend(n.to_ne_bytes()));
         };
         put(&mut bytes, &self.defaults);
-        put(&mut bytes, &self.plain);
+        put(&mut bytes, &self.global);
         put(&mut bytes, &[self.force.into(), self.rules.len().min(MAX_RULES) as u32]);
         for rule in self.rules.iter().take(MAX_RULES) {
             bytes.extend(rule.network.to_be_bytes());
@@ -98,11 +98,11 @@ impl Policy {
     pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
         let input = &mut bytes;
         let defaults = four(input)?;
-        let plain = four(input)?;
+        let global = four(input)?;
         let force = word(input)? != 0;
         let count = word(input)?;
         let rules = (0..count.min(MAX_RULES as u32)).map(|_| Rule::read(input)).collect::<Option<_>>()?;
-        Some(Self { defaults, plain, force, rules })
+        Some(Self { defaults, global, force, rules })
     }
 }
 
@@ -186,7 +186,9 @@ mod tests {
         let entry = [b"KA_RULES=", rules].concat();
         let environment = kashim_policy::environment::Environment::from_entries(std::iter::once(&entry[..]));
         let mut settings = Box::new(Settings::EMPTY);
-        settings.read(&environment, &mut |error| panic!("{error:?}"));
+        settings.read(&environment, &kashim_policy::variables::Global::read(&environment), &mut |error| {
+            panic!("{error:?}")
+        });
         Policy::new(&settings, &Defaults::LINUX)
     }
 

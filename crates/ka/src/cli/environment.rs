@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use kashim_policy::environment::{self, Variable};
+use kashim_policy::environment;
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules;
 use kashim_policy::settings::Settings;
+use kashim_policy::variables::{Global, Variable};
 use kashim_policy::warning;
 use serde::Deserialize;
 
@@ -116,7 +117,8 @@ impl Environment {
     pub fn settings(&self) -> (Box<Settings>, Vec<Fault>) {
         let mut settings = Box::new(Settings::EMPTY);
         let mut faults = Vec::new();
-        settings.read(&self.policy(), &mut |complaint| {
+        let policy = self.policy();
+        settings.read(&policy, &Global::read(&policy), &mut |complaint| {
             faults.push(Fault {
                 variable: complaint.variable,
                 rule: complaint.rule,
@@ -136,7 +138,7 @@ impl Environment {
         let skipped =
             faults.iter().filter(|fault| fault.problem == ErrorKind::TooManyRules).find_map(|f| f.rule);
         (1..)
-            .zip(rules::texts(text))
+            .zip(rules::split_rules(text))
             .filter(|&(n, _)| !bad(n) && skipped.is_none_or(|end| n < end))
             .map(|(n, rule)| (n, rule.to_vec()))
             .collect()

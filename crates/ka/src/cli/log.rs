@@ -5,15 +5,16 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use kashim_policy::environment::{Environment, Variable};
-use kashim_policy::settings::{Log, log};
+use kashim_policy::environment::Environment;
+use kashim_policy::log::Log;
+use kashim_policy::variables::{Global, Variable};
 use rustix::fs::{Access, access};
 
 use crate::output::escape::escaped;
 
 /// What is wrong with the file that `KA_LOG` names, in words. Whether it names one at all is the parser's matter.
 pub fn fault(environment: &Environment) -> Option<String> {
-    let Ok(Log::Path(bytes)) = log(environment) else { return None };
+    let Log::Path(bytes) = Global::read(environment).log else { return None };
     let fault = of_file(Path::new(OsStr::from_bytes(bytes)))?;
     let name = String::from_utf8_lossy(Variable::Log.text());
     Some(format!("{name}=\"{}\": {fault}", escaped(bytes)))

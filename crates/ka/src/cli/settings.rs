@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Args;
-use kashim_policy::environment::Variable;
 use kashim_policy::middleboxes::{ABOUT_STRICT, STRICT};
-use kashim_policy::settings::{Settings, is_disabled};
+use kashim_policy::settings::Settings;
+use kashim_policy::variables::{Global, Variable};
 use kashim_policy::warning;
 
 use super::environment::{Environment, Fault, rule_warnings, text_of};
@@ -159,7 +159,7 @@ impl Given {
     pub fn disabled(&self) -> Option<String> {
         let policy = self.environment.policy();
         let value = policy.get(Variable::Disable).unwrap_or_default();
-        is_disabled(&policy).then(|| escaped(value).into_owned())
+        Global::read(&policy).disabled.then(|| escaped(value).into_owned())
     }
 
     /// The settings, what is wrong with them, and what is wrong with the log.
@@ -184,7 +184,7 @@ impl Given {
     /// What is dangerous in the settings, and what to know about the middlebox: a kind and the words. `rules` are those that
     /// hold, with their numbers.
     pub fn remarks(&self, settings: &Settings, rules: &[(u32, Vec<u8>)]) -> Vec<(&'static str, String)> {
-        let of_values = warning::of(&settings.plain);
+        let of_values = warning::of(&settings.global);
         let mut found: Vec<_> =
             of_values.iter().flatten().map(|warning| line(|line| warning.write(line))).collect();
         found.extend(rule_warnings(settings, rules));

@@ -1,16 +1,16 @@
 //! Values on the command line, read by the parser that the library has.
 
-use kashim_policy::environment::Variable;
 use kashim_policy::keepalive::Values;
 use kashim_policy::parse::{self, ErrorKind};
 use kashim_policy::setting_error::Accepted;
+use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::output::escape::escaped;
 
 /// Reads the value of an option into `values`, as the variable with the same meaning would be.
 pub fn read(values: &mut Values, option: &str, variable: Variable, text: &str) -> Result<(), Error> {
-    values.read(variable, text.as_bytes()).map_err(|problem| bad(option, text, problem, variable.into()))
+    values.read(variable, text.as_bytes()).map_err(|problem| bad(option, text, problem, variable.accepted()))
 }
 
 /// Reads a duration in seconds, 1 to `max`.

@@ -134,7 +134,7 @@ fn json(found: &[(String, Attachment)]) -> Result<String, Error> {
         let Attachment { policy, counts, holds } = attachment;
         Entry {
             cgroup: name.clone(),
-            settings: policy.as_ref().map(|policy| Values::new(&policy.plain)),
+            settings: policy.as_ref().map(|policy| Values::new(&policy.global)),
             rules: policy.as_ref().map(rules).unwrap_or_default(),
             force: policy.as_ref().is_some_and(|policy| policy.force),
             holds: *holds,

@@ -48,7 +48,7 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
 
 /// `60/15/9, 2 rules, force`
 pub fn settings_in_words(policy: &Policy) -> String {
-    let mut text = in_words(&policy.plain);
+    let mut text = in_words(&policy.global);
     match policy.rules.len() {
         0 => {}
         1 => text += ", 1 rule",

@@ -14,7 +14,7 @@ use crate::output::line::line;
 pub fn in_force(settings: &Settings, written: &[(u32, Vec<u8>)], address: SocketAddr) -> String {
     let service = Service { peer: address.ip(), port: address.port() };
     let Some(found) = settings.rules.find(&service) else {
-        let values = line(|line| describe::values(line, &settings.plain));
+        let values = line(|line| describe::values(line, &settings.global));
         let why = if settings.rules.is_empty() { "there are no rules" } else { "no rule is for it" };
         return format!("{address}: {values} ({why})");
     };

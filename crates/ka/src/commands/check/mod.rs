@@ -8,9 +8,9 @@ use std::env;
 use std::ffi::OsString;
 
 use kashim_policy::describe;
-use kashim_policy::environment::Variable;
-use kashim_policy::settings::{Settings, is_disabled};
+use kashim_policy::settings::Settings;
 use kashim_policy::timing::Timing;
+use kashim_policy::variables::{Global, Variable};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -59,7 +59,7 @@ pub fn check(settings: SettingArgs, words: &[OsString], to: &[String]) -> Result
     for stranger in given.environment.unknown_variables() {
         report.row("warning", &stranger);
     }
-    let disabled = is_disabled(&given.environment.policy());
+    let disabled = Global::read(&given.environment.policy()).disabled;
     for (target, port) in &targets {
         for address in target.resolve(*port)? {
             if disabled {
@@ -145,7 +145,7 @@ fn verdict(report: &mut Report, given: &Given, examined: &Examined) {
 }
 
 fn about_settings(report: &mut Report, settings: &Settings, library: &Library) {
-    let timing = Timing::new(&settings.plain, &defaults::read_or_linux());
+    let timing = Timing::new(&settings.global, &defaults::read_or_linux());
     report.row("library", &shown(&library.path));
     report.row("settings", &line(|line| describe::settings(line, settings)));
     report.row(

@@ -9,9 +9,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use kashim_policy::describe;
-use kashim_policy::environment::Variable;
 use kashim_policy::settings::Settings;
 use kashim_policy::timing::Timing;
+use kashim_policy::variables::Variable;
 
 use crate::cli::environment::text_of;
 use crate::cli::error::Error;
@@ -49,7 +49,7 @@ pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
         shown(&path)
     ))?;
     print(client.connect(&path, &[])?)?;
-    let in_force = line(|line| describe::values(line, &settings.plain));
+    let in_force = line(|line| describe::values(line, &settings.global));
     print(format!("\n2. with it: ka-run {name}    ({in_force})\n\n"))?;
     print(client.connect(&path, &variables(&given, &library))?)?;
     print(epilogue(&settings))?;
@@ -81,7 +81,7 @@ fn variables(given: &Given, library: &Library) -> Vec<(String, OsString)> {
 }
 
 fn epilogue(settings: &Settings) -> String {
-    let timing = Timing::new(&settings.plain, &defaults::read_or_linux());
+    let timing = Timing::new(&settings.global, &defaults::read_or_linux());
     let (period, probes, interval) = (timing.period(), timing.probes(), timing.interval);
     format!(
         "   Then the kernel sends a probe, and one every {period} s as long as the connection is idle: each path sees\n   \

@@ -1,7 +1,7 @@
 //! How a variable is written for whoever reads it.
 
 use clap::builder::TypedValueParser;
-use kashim_policy::environment::Variable;
+use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::output::escape::escaped;

@@ -5,7 +5,7 @@ pub mod form;
 
 use std::os::unix::ffi::OsStrExt;
 
-use kashim_policy::environment::Variable;
+use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;

@@ -4,10 +4,9 @@ pub mod args;
 mod traffic;
 pub mod words;
 
-use kashim_policy::environment::Variable;
 use kashim_policy::keepalive::Values;
 use kashim_policy::rules::Action;
-use kashim_policy::settings::is_disabled;
+use kashim_policy::variables::{Global, Variable};
 
 use crate::cli::environment::{Environment, rule_warnings};
 use crate::cli::error::Error;
@@ -55,9 +54,9 @@ fn read(text: &str) -> Result<Values, Error> {
 fn environment(environment: &Environment) -> (String, Exit) {
     let kernel = defaults::read_or_linux();
     let (settings, faults) = environment.settings();
-    let mut text = words::explain(&settings.plain, &kernel);
+    let mut text = words::explain(&settings.global, &kernel);
     let mut row = |name: &str, words: &str| text.push_str(&format!("  {name:<10}{words}\n"));
-    if is_disabled(&environment.policy()) {
+    if Global::read(&environment.policy()).disabled {
         row("note", "KA_DISABLE switches kashim off: nothing of this is in force");
     }
     let rules = environment.rules(&faults);
@@ -73,7 +72,7 @@ fn environment(environment: &Environment) -> (String, Exit) {
     }
     for ((n, _), rule) in rules.iter().zip(settings.rules.as_slice()) {
         let Action::Values(values) = &rule.action else { continue };
-        if let Some(words) = words::on_uploads_by_rule(values, &settings.plain, &kernel) {
+        if let Some(words) = words::on_uploads_by_rule(values, &settings.global, &kernel) {
             row("warning", &format!("rule {n}: {words}"));
         }
     }

@@ -25,7 +25,7 @@ pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     refuse_bad(&given, "nothing was printed")?;
     let (settings, ..) = given.settings();
-    let yours = Timing::new(&settings.plain, &defaults::read_or_linux());
+    let yours = Timing::new(&settings.global, &defaults::read_or_linux());
     print(table(&yours))?;
     Ok(Exit::Yes)
 }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
-use kashim_policy::environment::Variable;
+use kashim_policy::variables::Variable;
 use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 
 use crate::cli::error::Error;

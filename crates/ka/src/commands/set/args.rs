@@ -1,8 +1,8 @@
 //! What `ka set` is told.
 
 use clap::{ArgGroup, Args};
-use kashim_policy::environment::Variable;
 use kashim_policy::keepalive::{Interval, Values};
+use kashim_policy::variables::Variable;
 
 use super::change::{Change, Wanted};
 use super::config::Config;
