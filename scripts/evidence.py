@@ -1,4 +1,7 @@
-"""Writes evidence.md and dump-timeline.svg from what the lab's tests have written: evidence.py FROM TO."""
+"""Writes evidence.md and dump-timeline.svg from what the lab's tests have written: evidence.py FROM TO.
+
+Over 200 lines, because most of it is the text and the picture that it writes.
+"""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-//! The functions that stand before those of the C library: the ABI and nothing else.
+//! The functions that interpose those of the C library: the ABI and nothing else.
 //!
 //! Each makes the real call, bare, so that a thread that is cancelled in it, or a signal handler that leaves it with a
 //! jump, finds nothing of ours on the way. What follows is done with errno kept.

@@ -119,8 +119,8 @@ impl Packed {
 }
 
 /// Asks a socket of our own for the namespace's defaults, in a process that has a TCP socket and has never made one.
-/// It needs no /proc, which a chroot may lack. If there is no socket to be had they are taken to be those that Linux
-/// comes with: for good if that is not allowed here, until the next time if the system is only short of something.
+/// It needs no /proc, which a chroot may lack. If no socket can be made, Linux's defaults are assumed; it is tried again
+/// later only if resources were short.
 #[cold]
 #[inline(never)]
 fn own_socket() -> Defaults {

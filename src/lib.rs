@@ -1,10 +1,9 @@
-//! `libkashim.so`: TCP keepalives for programs that nobody is going to change.
+//! `libkashim.so` enables TCP keepalive in unmodified programs.
 //!
 //! The library exports five functions, [`hooks`], and nothing else. When it is loaded it looks up the functions that
-//! they stand before ([`real`]) and reads its settings from the environment ([`start`]). After that each hook makes
-//! the real call and then has the socket looked after ([`sockets`]); what is to be done with it is decided in the
-//! crate `kashim_policy`. With `KA_LOG`, or a bad setting, something is said about it
-//! ([`report`]).
+//! they interpose ([`real`]) and reads its settings from the environment ([`start`]). After that each hook makes the
+//! real call and then applies the policy to the socket ([`sockets`]); the crate `kashim_policy` decides what is done.
+//! With `KA_LOG`, or a bad setting, [`report`] writes about it.
 //!
 //! It is a guest in every process that it is loaded into: no std, no allocation, no lock, no thread, no descriptor
 //! held, no panic, and errno as the real call left it.

@@ -92,7 +92,7 @@ macro_rules! real_functions {
                 let function = unsafe {
                     transmute::<usize, unsafe extern "C" fn($($type),*) -> c_int>(resolve().get())
                 };
-                // SAFETY: the caller's business.
+                // SAFETY: the caller upholds the C function's contract.
                 unsafe { function($($argument),*) }
             }
 

@@ -176,7 +176,7 @@ pub fn is_logging() -> bool {
     LOG_SINK.load(Relaxed) >= STDERR
 }
 
-/// A hook has looked after a socket.
+/// A hook has applied the policy to a socket.
 #[inline]
 pub fn outcome(hook: &str, fd: c_int, peer: Option<(IpAddr, u16)>, outcome: &Outcome) {
     if is_logging() {

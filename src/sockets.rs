@@ -1,7 +1,7 @@
 //! What is done with a socket after the host's own call.
 //!
-//! Each function here is called by one hook, with the settings, and may change errno. What is to be done is decided
-//! by [`kashim_policy::decide`]; here it is found out which sockets it is about.
+//! Each function here is called by one hook, with the settings, and may change errno. This module identifies the socket;
+//! [`kashim_policy::decide`] chooses the action.
 
 use core::ffi::c_int;
 
@@ -27,8 +27,8 @@ pub fn after_socket(settings: &Settings, fd: c_int, domain: c_int, kind: c_int, 
     report::outcome("socket", fd, None, &outcome);
 }
 
-/// `connect` has returned for `fd`, with this result and errno. The address is not looked at: the call may have
-/// taken its time, and what the program has in its memory, and behind that number, may be something else by now.
+/// `connect` has returned for `fd`, with this result and errno. The address argument is not read: while the
+/// call blocked, the program may have freed that memory, and given the descriptor's number to another socket.
 #[inline]
 pub fn after_connect(settings: &Settings, fd: c_int, result: c_int, errno: c_int) {
     if socket::connect_started(result, errno) {

@@ -7,11 +7,10 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
-use kashim_policy::environment::Environment;
 use kashim_policy::log::Log;
 use kashim_policy::settings::Settings;
 use kashim_policy::skip;
-use kashim_policy::variables::{Global, Variable};
+use kashim_policy::variables::{Environment, Global, Variable};
 
 use crate::{errno, real, report, weak};
 
@@ -96,7 +95,7 @@ fn start() -> Option<&'static Settings> {
     if works { settings() } else { None }
 }
 
-/// Reads the settings, and says whether this process is to be looked after at all.
+/// Reads the settings, and says whether the library acts in this process at all.
 fn read(settings: &mut Settings) -> bool {
     let executed = auxiliary(libc::AT_EXECFN);
     if skip::is_nameless(executed) {

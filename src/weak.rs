@@ -1,7 +1,7 @@
 //! Functions of the C library that may not be there.
 //!
-//! None of them has to be: a program without a C library at all (Go makes such ones that the loader starts all the
-//! same) must not fail to start because of us, and a reference that is not weak would make it fail. Before glibc 2.34
+//! Imports are weak, so that a program without a C library still starts: Go makes such programs that the loader starts
+//! all the same, and a reference that is not weak would make that fail. Before glibc 2.34
 //! `dlsym` is in libdl, which a program need not be linked with; `_dl_sym` is glibc's own name for the same thing, in
 //! libc itself.
 //!

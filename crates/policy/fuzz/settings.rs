@@ -7,8 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kashim_policy::decide;
-use kashim_policy::environment::Environment;
-use kashim_policy::variables::{Global, Variable};
+use kashim_policy::variables::{Environment, Global, Variable};
 use kashim_policy::keepalive::{Defaults, Field, PerField, Values};
 use kashim_policy::line::Line;
 use kashim_policy::outcome::Outcome;

@@ -7,7 +7,6 @@
 
 pub mod decide;
 pub mod describe;
-pub mod environment;
 pub mod ip;
 pub mod keepalive;
 pub mod line;

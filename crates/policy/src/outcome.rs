@@ -15,6 +15,7 @@ pub struct Written {
 }
 
 /// What became of a socket.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Something was written to it.

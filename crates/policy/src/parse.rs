@@ -39,6 +39,21 @@ texts! {
     }
 }
 
+texts! {
+    /// What would have been accepted.
+    pub enum Accepted {
+        Duration = "1 to 32767 seconds (300, 90s, 5m, 9h) or system",
+        Count = "1 to 127 or system",
+        UserTimeout = "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
+        Boolean = "0, 1, no, yes, off, on, false, true",
+        Log = "off, stderr or an absolute path of at most 4095 bytes",
+        Names = "base names of programs with : between",
+        Match = "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone",
+        Actions = "off, or idle= interval= count= user-timeout=, each once",
+        Rules = "64 rules",
+    }
+}
+
 /// The value without the blanks, carriage returns and line ends around it.
 pub fn trim(value: &[u8]) -> &[u8] {
     value.trim_ascii()

@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use crate::ip;
 use crate::keepalive::{Interval, UserTimeout, Values};
-use crate::parse::{self, ErrorKind};
-use crate::setting_error::{Accepted, SettingError};
+use crate::parse::{self, Accepted, ErrorKind};
+use crate::setting_error::SettingError;
 use crate::variables::{Global, Variable};
 
 /// How many rules there may be.
@@ -141,9 +141,8 @@ impl Net {
     }
 }
 
-/// The rules in the order in which they were given. In memory, how many stands before the rules, see [`Settings`].
-///
-/// [`Settings`]: crate::settings::Settings
+/// The rules in the order in which they were given. Field order matters: where there are none, only the first page of the
+/// settings is touched.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Rules {

@@ -2,24 +2,8 @@
 
 use crate::keepalive::{DEFAULT_INTERVAL, Values};
 use crate::line::Line;
-use crate::parse::ErrorKind;
-use crate::texts::texts;
+use crate::parse::{Accepted, ErrorKind};
 use crate::variables::Variable;
-
-texts! {
-    /// What would have been accepted.
-    pub enum Accepted {
-        Duration = "1 to 32767 seconds (300, 90s, 5m, 9h) or system",
-        Count = "1 to 127 or system",
-        UserTimeout = "off, auto or 1 to 2147483 seconds (300, 90s, 5m, 9h)",
-        Boolean = "0, 1, no, yes, off, on, false, true",
-        Log = "off, stderr or an absolute path of at most 4095 bytes",
-        Names = "base names of programs with : between",
-        Match = "*, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone",
-        Actions = "off, or idle= interval= count= user-timeout=, each once",
-        Rules = "64 rules",
-    }
-}
 
 /// One bad setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

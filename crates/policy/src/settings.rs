@@ -1,14 +1,13 @@
 //! All the settings of a process, read from its environment.
 
-use crate::environment::Environment;
 use crate::keepalive::{Defaults, Desired, Interval, UserTimeout, Values};
 use crate::rules::{Action, Rules};
 use crate::setting_error::SettingError;
-use crate::variables::{Global, Variable};
+use crate::variables::{Environment, Global, Variable};
 
 /// What the hooks need to know about every socket.
 ///
-/// In this order in memory: a process without rules touches the first of the pages that it is spread over, no other.
+/// Field order matters: without rules only the first page is touched.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Settings {
@@ -62,7 +61,11 @@ impl Settings {
         global: &Global,
         complain: &mut dyn FnMut(&SettingError),
     ) {
-        global.complain(environment, complain);
+        for (variable, problem) in global.errors() {
+            let value = environment.get(variable).unwrap_or_default();
+            let accepted = variable.accepted();
+            complain(&SettingError { variable, rule: None, value, problem, accepted, global: global.values });
+        }
         self.global = global.values;
         self.force = global.force;
         self.rules.clear();

@@ -1,11 +1,10 @@
 //! The variables, in one table: what each is called, the word for it in a rule, what it accepts, what is used in place of
-//! a bad value, and how it is read. [`Global`] is what they say for every connection.
+//! a bad value, and how it is read. [`Environment`] has their values in a process, and [`Global`] what these say for every
+//! connection.
 
-use crate::environment::Environment;
 use crate::keepalive::{Interval, UserTimeout, Values};
 use crate::log::Log;
-use crate::parse::{self, ErrorKind, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
-use crate::setting_error::{Accepted, SettingError};
+use crate::parse::{self, Accepted, ErrorKind, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use crate::skip;
 use crate::texts::{line, texts};
 
@@ -101,6 +100,34 @@ impl Variable {
     pub const PREFIX: &'static [u8] = b"KA_";
 }
 
+/// Our variables, as bytes of the environment they were found in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Environment<'a> {
+    values: [Option<&'a [u8]>; Variable::ALL.len()],
+}
+
+impl<'a> Environment<'a> {
+    /// Takes our variables out of entries of the form `NAME=value`. If a variable is set twice, the first wins, as for
+    /// getenv(3).
+    pub fn from_entries(entries: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut found = Environment::default();
+        for entry in entries.filter(|e| e.starts_with(Variable::PREFIX)) {
+            for (variable, place) in Variable::ALL.iter().zip(&mut found.values) {
+                if let Some([b'=', value @ ..]) = entry.strip_prefix(variable.text()) {
+                    place.get_or_insert(value);
+                }
+            }
+        }
+        found
+    }
+
+    /// The value without blanks around it; `None` if it is unset or empty.
+    pub fn get(&self, variable: Variable) -> Option<&'a [u8]> {
+        let value = self.values.get(variable as usize).copied().flatten()?;
+        Some(parse::trim(value)).filter(|v| !v.is_empty())
+    }
+}
+
 impl Values {
     /// Reads a value of one variable. Those that have nothing to do with values change nothing.
     pub fn read(&mut self, variable: Variable, text: &[u8]) -> Result<(), ErrorKind> {
@@ -146,20 +173,8 @@ impl<'a> Global<'a> {
         global
     }
 
-    /// Hands each bad value of this environment, from which it was read, to `complain`. Those of rules are not among them.
-    pub fn complain(&self, environment: &Environment, complain: &mut dyn FnMut(&SettingError)) {
-        for (&variable, error) in Variable::ALL.iter().zip(self.errors) {
-            if let (Some(problem), Some(value)) = (error, environment.get(variable)) {
-                let accepted = variable.accepted();
-                complain(&SettingError {
-                    variable,
-                    rule: None,
-                    value,
-                    problem,
-                    accepted,
-                    global: self.values,
-                });
-            }
-        }
+    /// What is wrong with each variable. What is wrong with single rules is not among it.
+    pub fn errors(&self) -> impl Iterator<Item = (Variable, ErrorKind)> {
+        Variable::ALL.iter().zip(self.errors).filter_map(|(&variable, error)| Some((variable, error?)))
     }
 }

@@ -1,13 +1,12 @@
 //! What becomes of a socket, with one that is made up: what it shows in the end, and how often it was asked.
 
 use kashim_policy::decide;
-use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field, PerField};
 use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
-use kashim_policy::variables::Global;
+use kashim_policy::variables::{Environment, Global};
 use proptest::prelude::*;
 
 const EPERM: Errno = 1;
@@ -203,7 +202,7 @@ fn set_up() {
     }
     // Something follows from the kernel's values.
     let mut socket = Fake { namespace: PerField([10, 20, 3, 0]), ..Fake::new(Kind::Tcp) };
-    decide::set_up(&settings(&["KA_IDLE=system"]), &mut socket);
+    _ = decide::set_up(&settings(&["KA_IDLE=system"]), &mut socket);
     assert_eq!(socket.shows(), "on 10/10/9");
     // With rules, the peer has to be known first.
     for entries in [&["KA_RULES=* off"][..], &["KA_RULES=10.0.0.2 idle=5", "KA_FORCE=1"]] {
@@ -306,7 +305,7 @@ fn a_socket_that_is_checked() {
         ),
     ] {
         let mut socket = Fake::new(Kind::Tcp).program(sets);
-        check(&settings(entries), &mut socket, HERE);
+        _ = check(&settings(entries), &mut socket, HERE);
         assert_eq!((&*socket.shows(), &*socket.asked()), (shows, asked), "{entries:?} {sets:?}");
     }
 }
@@ -360,13 +359,13 @@ fn what_the_program_has_chosen() {
             let settings = settings(entries);
             let mut socket = Fake::new(Kind::Tcp);
             if hooked {
-                decide::set_up(&settings, &mut socket);
+                _ = decide::set_up(&settings, &mut socket);
             }
             for &(name, value) in sets {
                 set_by_program(&settings, &mut socket, name, value);
             }
             for look in 1..3 {
-                check(&settings, &mut socket, HERE);
+                _ = check(&settings, &mut socket, HERE);
                 assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} hooked {hooked}, look {look}");
             }
         }
@@ -432,7 +431,7 @@ fn namespaces() {
         for known in [false, true] {
             let mut socket = Fake { namespace: here, known, ..Fake::new(Kind::Tcp) }.program(sets);
             let settings = settings(entries);
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
             let once = socket.calls.iter().filter(|call| *call == "read defaults").count();
             assert_eq!(once, usize::from(!known), "{:?}", socket.calls);
             assert_eq!(socket.shows(), shows, "{entries:?} {sets:?} {known:?}");
@@ -440,7 +439,7 @@ fn namespaces() {
     }
     // The namespace's value is ours as well: the next field tells.
     let mut socket = Fake { namespace: PerField([60, 75, 9, 0]), ..Fake::new(Kind::Tcp) };
-    check(&settings(&[]), &mut socket, HERE);
+    _ = check(&settings(&[]), &mut socket, HERE);
     assert_eq!(socket.shows(), "on 60/15/9");
 }
 
@@ -460,10 +459,10 @@ fn a_namespace_that_cannot_be_asked() {
         let mut socket =
             Fake { namespace: here, known: false, short: true, ..Fake::new(Kind::Tcp) }.program(sets);
         let settings = settings(entries);
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         assert_eq!(socket.shows(), shows, "{entries:?} {sets:?}");
         socket.short = false;
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         assert_eq!(socket.shows(), later, "{entries:?} {sets:?}");
     }
 }
@@ -520,7 +519,7 @@ fn rules() {
         ),
     ] {
         let mut socket = Fake::new(Kind::Tcp).program(sets);
-        check(&settings(&entries), &mut socket, HERE);
+        _ = check(&settings(&entries), &mut socket, HERE);
         let asked = format!("{ALL}{then}");
         assert_eq!((&*socket.shows(), &*socket.asked()), (shows, &*asked), "{entries:?} {sets:?}");
     }
@@ -681,7 +680,7 @@ fn which_sockets_are_tcp() {
 #[test]
 fn a_peer_that_nobody_knows_has_no_rule() {
     let mut socket = Fake::new(Kind::Tcp);
-    decide::check(&settings(&["KA_RULES=* off"]), &mut socket, &mut |_: &mut Fake| None);
+    _ = decide::check(&settings(&["KA_RULES=* off"]), &mut socket, &mut |_: &mut Fake| None);
     assert_eq!(socket.shows(), "on 60/15/9");
 }
 
@@ -742,7 +741,7 @@ fn any_own() -> impl Strategy<Value = Vec<(&'static str, u32)>> {
 fn made(settings: &Settings, kind: Kind, namespace: Defaults, hooked: bool, own: &[(&str, u32)]) -> Fake {
     let mut socket = Fake { namespace, ..Fake::new(kind) };
     if hooked {
-        decide::set_up(settings, &mut socket);
+        _ = decide::set_up(settings, &mut socket);
     }
     for &(name, value) in own {
         if hooked {
@@ -773,7 +772,7 @@ proptest! {
                 set_by_program(&settings, &mut socket, name, value);
             }
             let before = socket.clone();
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
             for (i, &value) in OWN.iter().enumerate() {
                 if before.values[i] == Some(value) {
                     prop_assert_eq!(socket.values[i], Some(value), "{} -> {}", before.shows(), socket.shows());
@@ -791,9 +790,9 @@ proptest! {
     fn the_second_look_changes_nothing(entries in any_settings(), namespace in any_namespace(), hooked: bool, own in any_own()) {
         let settings = read(&entries);
         let mut socket = made(&settings, Kind::Tcp, namespace, hooked, &own);
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         let once = socket.clone();
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         prop_assert_eq!(once.shows(), socket.shows());
     }
 
@@ -811,10 +810,10 @@ proptest! {
         }
         let mut socket = made(&settings, Kind::Tcp, namespace, true, &own);
         if before {
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
         }
         let without = Fake { namespace, ..Fake::new(Kind::Tcp) }.program(&own);
-        check(&settings, &mut socket, "10.0.0.3");
+        _ = check(&settings, &mut socket, "10.0.0.3");
         prop_assert_eq!(socket.shows(), without.shows());
     }
 
@@ -824,17 +823,17 @@ proptest! {
         let settings = read(&entries);
         let mut socket = made(&settings, Kind::Tcp, namespace, hooked, &own);
         for _ in 0..3 {
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
         }
         let count = |socket: &Fake, name: &str| socket.calls.iter().filter(|call| *call == name).count();
         prop_assert!(count(&socket, "read defaults") <= 1, "{:?}", socket.calls);
         socket.calls.clear();
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         prop_assert!(socket.calls.len() <= 10, "{:?}", socket.calls);
         // A new one is asked for its marker, if there are no rules.
         if settings.rules.is_empty() {
             let mut new = made(&settings, Kind::Tcp, namespace, true, &[]);
-            check(&settings, &mut new, HERE);
+            _ = check(&settings, &mut new, HERE);
             prop_assert!(new.calls.len() <= 2, "{:?}", new.calls);
             prop_assert_eq!(count(&new, "set keepalive"), 0);
         }
@@ -848,7 +847,7 @@ proptest! {
         settings.force = true;
         let plain = settings.global.resolve(&namespace);
         let mut socket = made(&settings, Kind::Tcp, namespace, true, &own);
-        check(&settings, &mut socket, HERE);
+        _ = check(&settings, &mut socket, HERE);
         for &(name, value) in &own_later {
             set_by_program(&settings, &mut socket, name, value);
         }
@@ -866,7 +865,7 @@ proptest! {
         for kind in [Kind::Other, Kind::Sandboxed] {
             let mut socket = made(&settings, kind, namespace, false, &own);
             let before = socket.clone();
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
             prop_assert_eq!(socket.shows(), before.shows());
             let sets = socket.calls.iter().filter(|call| call.starts_with("set ")).count();
             prop_assert!(kind == Kind::Sandboxed || sets == 0, "{:?}", socket.calls);
@@ -879,7 +878,7 @@ proptest! {
         let settings = read(&entries);
         let mut shown = [Kind::Tcp, Kind::Mptcp].map(|kind| {
             let mut socket = made(&settings, kind, namespace, hooked, &[]);
-            check(&settings, &mut socket, HERE);
+            _ = check(&settings, &mut socket, HERE);
             socket.values[3] = None;
             socket.shows()
         });

@@ -7,14 +7,13 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use kashim_policy::decide;
-use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field};
 use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::parse::{self, MAX_COUNT, MAX_SECONDS, MAX_USER_TIMEOUT};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
 use kashim_policy::socket::{self, Errno, Opt, Opts, Socket};
-use kashim_policy::variables::Global;
+use kashim_policy::variables::{Environment, Global};
 use libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET};
 use proptest::prelude::*;
 
@@ -192,12 +191,12 @@ fn connections_that_came_another_way() {
     // A rule says `off`: nothing is set, and what a connect to somebody else has set goes back to the namespace's.
     let settings = read(&["KA_IDLE=77".into(), format!("KA_RULES=127.0.0.0/8:{} off", address.port())]);
     let mut socket = connect();
-    decide::set_up(&settings, &mut socket);
-    decide::check(&settings, &mut socket, &mut service);
+    _ = decide::set_up(&settings, &mut socket);
+    _ = decide::check(&settings, &mut socket, &mut service);
     assert_eq!(socket.shows(), (false, here.0));
-    decide::check(&settings, &mut socket, &mut |_: &mut Real| None);
+    _ = decide::check(&settings, &mut socket, &mut |_: &mut Real| None);
     assert_eq!(socket.shows(), (true, [77, 15, 9, 0]));
-    decide::check(&settings, &mut socket, &mut service);
+    _ = decide::check(&settings, &mut socket, &mut service);
     assert_eq!(socket.shows(), (false, here.0));
 
     let unix = std::os::unix::net::UnixStream::pair().unwrap().0;
@@ -274,7 +273,7 @@ proptest! {
             "KA_USER_TIMEOUT=auto".to_owned(),
         ];
         let mut socket = Real::tcp();
-        decide::set_up(&read(&entries), &mut socket);
+        _ = decide::set_up(&read(&entries), &mut socket);
         let (_, [idle, interval, count, timeout]) = socket.shows();
         let want = (u64::from(idle) + u64::from(interval) * u64::from(count)).min(MAX_USER_TIMEOUT.into());
         prop_assert_eq!(u64::from(timeout), want * 1000, "{:?}", entries);

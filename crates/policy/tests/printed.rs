@@ -2,15 +2,15 @@
 //! what it says is accepted is.
 
 use kashim_policy::describe;
-use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field, PerField};
 use kashim_policy::line::Line;
 use kashim_policy::middleboxes::MIDDLEBOXES;
+use kashim_policy::parse::Accepted;
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules::Action;
-use kashim_policy::setting_error::{Accepted, SettingError};
+use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::Settings;
-use kashim_policy::variables::{Global, Variable};
+use kashim_policy::variables::{Environment, Global, Variable};
 use kashim_policy::warning;
 use proptest::prelude::*;
 

@@ -1,7 +1,6 @@
 //! All settings of a process: from an environment to values, complaints, warnings and words.
 
 use kashim_policy::describe;
-use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::PerField;
 use kashim_policy::line::Line;
 use kashim_policy::log::{Log, MAX_LOG_PATH};
@@ -10,7 +9,7 @@ use kashim_policy::parse::ErrorKind;
 use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::Settings;
 use kashim_policy::skip;
-use kashim_policy::variables::{Global, Variable};
+use kashim_policy::variables::{Environment, Global, Variable};
 use kashim_policy::warning::{self, Warning};
 
 fn environment<'a>(entries: &'a [&'a str]) -> Environment<'a> {

@@ -1,12 +1,11 @@
 //! Text out of bytes that came from anywhere, and settings that are written and read again.
 
-use kashim_policy::environment::Environment;
 use kashim_policy::keepalive::{Defaults, Field, Values};
 use kashim_policy::line::Line;
 use kashim_policy::rules::{Action, Rules, Service};
 use kashim_policy::setting_error::SettingError;
 use kashim_policy::settings::Settings;
-use kashim_policy::variables::Global;
+use kashim_policy::variables::{Environment, Global};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -218,7 +218,7 @@ fn destinations() -> Result {
         says(check(&[("KA_RULES", rules)], &["--to", to, "ls"])?, 1, &[words]).map(drop)
     })?;
     // Several at once, without a command, and without rules.
-    let parts = ["192.0.2.1:1: ", "192.0.2.2:2: ", "(there are no rules)", "KA_FORCE=1 turns it round"];
+    let parts = ["192.0.2.1:1: ", "192.0.2.2:2: ", "(there are no rules)", "KA_FORCE=1 reverses that"];
     says(check(&[], &["--to", "192.0.2.1:1", "--to=192.0.2.2:2"])?, 0, &parts)?;
     let output = check(&[], &["--to", "192.0.2.1", "ls"])?.run()?;
     let told = output.status.code() == Some(2) && output.stderr.contains("needs a port");

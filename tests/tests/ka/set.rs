@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(user_timeout, &python),
         trial!(the_systems_values, &lab),
         trial!(dry_run, &python),
-        trial!(hazards_are_named, &python),
+        trial!(warnings_are_named, &python),
         trial!(redis_and_its_later_clients, &[Prog("redis-server")]),
         trial!(neither_stopped_nor_traced, &[Prog("python3"), Prog("strace")]),
         trial!(only_tcp, &python),
@@ -174,7 +174,7 @@ fn dry_run() -> Result {
     expect(&holder, client, Keepalive::untouched())
 }
 
-fn hazards_are_named() -> Result {
+fn warnings_are_named() -> Result {
     let mut holder = Holder::start()?;
     holder.pair("4")?;
     let text = set(&holder, &["--idle", "5", "--count", "1"])?;

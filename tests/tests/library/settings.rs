@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(hostile_standard_error, &[CC]),
         trial!(user_timeout_bounds_connect, &[CC]),
         trial!(background_of_a_terminal, &[CC, Need::Program("python3")]),
-        trial!(hazards_are_named_in_the_log, &[CC]),
+        trial!(warnings_are_in_the_log, &[CC]),
         trial("the_log_says_why", &[CC], || each(LOGGED, logged)),
         trial!(log_files, &[CC]),
         trial!(hostile_log_files, &[CC]),
@@ -396,7 +396,7 @@ fn more_complaints_than_fit() -> Result {
 
 /// Environments that no shell makes.
 fn environments() -> Result {
-    // Of a variable that is there twice the first counts.
+    // If a variable is set twice, the first wins.
     let script = "exec KA_IDLE=5 KA_IDLE=6 KA_COUNT KA_COUNT=3 =KA_INTERVAL=7; s=socket inet stream 0; show s -> off | on 5/5/3";
     both_with(PLAIN, &[], script)?;
     both_with(PLAIN, &[], "exec KA_IDLE= KA_IDLE=6; s=socket inet stream 0; show s -> off | on 60/15/9")?;
@@ -595,7 +595,7 @@ fn copy(from: &Path, to: &Path) -> Result {
 
 // The log.
 
-fn hazards_are_named_in_the_log() -> Result {
+fn warnings_are_in_the_log() -> Result {
     let cases: &[(Settings, &[&[&str]])] = &[
         (&[], &[]),
         (&[("KA_COUNT", "1")], &[&["count 1"]]),

@@ -1,5 +1,6 @@
 //! The tests themselves, and what the documents say of them.
 
+mod documents;
 mod harness;
 mod security_claims;
 
@@ -8,5 +9,5 @@ use std::process::ExitCode;
 use kashim_tests::run;
 
 fn main() -> ExitCode {
-    run([harness::trials(), security_claims::trials()].into_iter().flatten().collect())
+    run([documents::trials(), harness::trials(), security_claims::trials()].into_iter().flatten().collect())
 }

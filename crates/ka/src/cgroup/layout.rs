@@ -184,7 +184,7 @@ mod tests {
 
     fn policy(rules: &[u8]) -> Policy {
         let entry = [b"KA_RULES=", rules].concat();
-        let environment = kashim_policy::environment::Environment::from_entries(std::iter::once(&entry[..]));
+        let environment = kashim_policy::variables::Environment::from_entries(std::iter::once(&entry[..]));
         let mut settings = Box::new(Settings::EMPTY);
         settings.read(&environment, &kashim_policy::variables::Global::read(&environment), &mut |error| {
             panic!("{error:?}")

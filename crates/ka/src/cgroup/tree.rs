@@ -154,7 +154,7 @@ impl Tree {
         self.by_name(Path::new(OsStr::from_bytes(name)))
     }
 
-    /// That of a systemd unit: it bears the unit's name, wherever in the tree it is.
+    /// That of a systemd unit: it has the unit's name, wherever in the tree it is.
     fn of_unit(&self, unit: &OsStr) -> Result<Cgroup, Error> {
         let shown = escaped(unit.as_bytes());
         let with_suffix = [unit.as_bytes(), b".service"].concat();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use kashim_policy::environment;
 use kashim_policy::parse::ErrorKind;
 use kashim_policy::rules;
 use kashim_policy::settings::Settings;
+use kashim_policy::variables as policy;
 use kashim_policy::variables::{Global, Variable};
 use kashim_policy::warning;
 use serde::Deserialize;
@@ -74,7 +74,7 @@ impl Environment {
         Self::read(std::env::vars_os())
     }
 
-    /// From pairs of a name and a value. Of a variable that is there twice the first counts, as for getenv(3).
+    /// From pairs of a name and a value. If a variable is set twice, the first wins, as for getenv(3).
     pub fn read(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Error> {
         let mut seen = Vec::new();
         let mut unknown = Vec::new();
@@ -109,8 +109,8 @@ impl Environment {
     }
 
     /// As the parser wants it.
-    pub fn policy(&self) -> environment::Environment<'_> {
-        environment::Environment::from_entries(self.entries.iter().map(Vec::as_slice))
+    pub fn policy(&self) -> policy::Environment<'_> {
+        policy::Environment::from_entries(self.entries.iter().map(Vec::as_slice))
     }
 
     /// The settings, and what is wrong with them.

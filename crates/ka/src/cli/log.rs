@@ -5,9 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use kashim_policy::environment::Environment;
 use kashim_policy::log::Log;
-use kashim_policy::variables::{Global, Variable};
+use kashim_policy::variables::{Environment, Global, Variable};
 use rustix::fs::{Access, access};
 
 use crate::output::escape::escaped;

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::{log, middlebox};
 use crate::output::escape::escaped;
 use crate::output::line::line;
+use crate::output::say::say;
 
 /// What to set, and whether to tell of it.
 #[derive(Debug, Default, Args)]
@@ -140,7 +141,7 @@ impl ValueArgs {
             }
             strict = preset.name == STRICT;
         }
-        // Of a variable that is there twice the first counts.
+        // If a variable is set twice, the first wins.
         let ours = options.iter().map(|(variable, value, _)| (text_of(*variable).into(), value.clone()));
         let environment = Environment::read(ours.chain(std::env::vars_os()))?;
         Ok(Given { environment, options, strict })
@@ -194,4 +195,19 @@ impl Given {
         }
         found
     }
+}
+
+/// Says what is dangerous in the settings; or what is wrong with them, and that the caller does `nothing` then.
+pub fn refuse_bad(given: &Given, nothing: &str) -> Result<(), Error> {
+    let (settings, faults, of_log) = given.settings();
+    for text in faults.iter().map(|fault| &fault.text).chain(&of_log) {
+        say(&format!("error: {text}"));
+    }
+    if !faults.is_empty() || of_log.is_some() {
+        return Err(Error::new(nothing));
+    }
+    for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
+        say(&format!("{kind}: {words}"));
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! Values on the command line, read by the parser that the library has.
 
 use kashim_policy::keepalive::Values;
+use kashim_policy::parse::Accepted;
 use kashim_policy::parse::{self, ErrorKind};
-use kashim_policy::setting_error::Accepted;
 use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;

@@ -22,7 +22,7 @@ pub struct AttachedArgs {
     json: bool,
 }
 
-/// Runs it.
+/// Lists what is attached where.
 pub fn run(args: AttachedArgs) -> Result<Exit, Error> {
     let mut found = Vec::new();
     Tree::find()?.each(|cgroup| {

@@ -21,7 +21,7 @@ pub struct DetachArgs {
     target: OsString,
 }
 
-/// Runs it.
+/// Detaches from the cgroup.
 pub fn run(args: DetachArgs) -> Result<Exit, Error> {
     let cgroup = tree::resolve(&args.target)?;
     let name = cgroup.shown();

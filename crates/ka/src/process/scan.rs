@@ -44,7 +44,7 @@ pub fn is_called(pid: i32, wanted: &[u8]) -> bool {
         let link = fs::read_link(format!("/proc/{task}/exe"));
         link.is_ok_and(|path| base_name(&path.into_os_string().into_vec()) == wanted)
     };
-    // What a process shares among its threads is not to be had from a main thread that has ended.
+    // A main thread that has ended no longer shows what the threads share.
     let by_file = |task| called(task) || runs(task);
     name(pid).as_deref() == Some(wanted) || by_file(living_task(pid))
 }

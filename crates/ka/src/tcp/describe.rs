@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 
 use rustix::net::{AddressFamily, SocketAddrAny, getpeername, getsockname, ipproto, sockopt};
 
-use super::sock_diag::{Sock, State, Timer};
+use super::sock_diag::{Sock, Timer};
+use super::state::State;
 use super::tcp_info::TcpInfo;
 
 /// A socket as it tells of itself, for one whose namespace we cannot ask. `None` if it is not TCP, or has no address

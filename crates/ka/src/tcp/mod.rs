@@ -4,4 +4,5 @@ pub mod defaults;
 pub mod describe;
 pub mod options;
 pub mod sock_diag;
+pub mod state;
 pub mod tcp_info;

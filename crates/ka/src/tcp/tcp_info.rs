@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, Result};
 
-use super::sock_diag::State;
+use super::state::State;
 
 /// Some of `struct tcp_info` in the kernel's include/uapi/linux/tcp.h. What an older kernel leaves out is zero.
 #[derive(Clone, Copy, Debug)]

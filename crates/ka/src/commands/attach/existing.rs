@@ -33,7 +33,7 @@ struct Namespace {
 
 /// What became of the connections.
 #[derive(Debug, Default)]
-struct Account {
+struct Summary {
     set: u32,
     /// By the reason.
     left_alone: BTreeMap<&'static str, u32>,
@@ -45,7 +45,7 @@ struct Account {
 /// Sets the connections of all processes in the cgroup.
 pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, Error> {
     let mut namespaces = BTreeMap::new();
-    let mut account = Account::default();
+    let mut summary = Summary::default();
     for pid in cgroup.processes() {
         let Ok(inode) = scan::network_namespace(&pid.to_string()) else { continue };
         let namespace = match namespaces.get(&inode) {
@@ -55,9 +55,9 @@ pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, 
                 namespaces.entry(inode).or_insert(namespace)
             }
         };
-        if let Err((error, access)) = account.process(pid, settings, namespace, dry_run) {
+        if let Err((error, access)) = summary.process(pid, settings, namespace, dry_run) {
             if let Some(denial) = Denial::diagnose(error, pid, access) {
-                account.refused = true;
+                summary.refused = true;
                 let name = scan::name(pid).unwrap_or_default();
                 let name = escaped(&name);
                 say(
@@ -68,12 +68,12 @@ pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, 
         }
     }
     let verb = if dry_run { "would be set" } else { "set" };
-    let mut text = format!("  existing connections: {} {verb}", account.set);
-    for (reason, count) in &account.left_alone {
+    let mut text = format!("  existing connections: {} {verb}", summary.set);
+    for (reason, count) in &summary.left_alone {
         text += &format!(", {count} left alone ({reason})");
     }
     say(&mut stdout(), &text);
-    Ok(if account.refused { Exit::No } else { Exit::Yes })
+    Ok(if summary.refused { Exit::No } else { Exit::Yes })
 }
 
 /// Reads what matters of the network namespace of a process.
@@ -89,7 +89,7 @@ fn ask(pid: i32) -> Option<Namespace> {
     netns::within(namespace.as_fd(), read).ok()
 }
 
-impl Account {
+impl Summary {
     fn process(
         &mut self,
         pid: i32,

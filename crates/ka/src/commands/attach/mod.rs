@@ -14,7 +14,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use kashim_policy::keepalive::Defaults;
 
-/// Runs it.
+/// Attaches the program to the cgroup, or says what it would attach.
 pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
     let chosen = args.settings.without_library()?;
     let mut notes = chosen.warnings;

@@ -24,7 +24,7 @@ use crate::tcp::defaults;
 use destination::in_force;
 use report::Report;
 
-/// Runs it.
+/// Checks whether the library reaches the command, and the settings.
 pub fn run(args: args::CheckArgs) -> Result<Exit, Error> {
     check(args.settings, &args.command, &args.to)
 }
@@ -72,7 +72,7 @@ pub fn check(settings: SettingArgs, words: &[OsString], to: &[String]) -> Result
     if !targets.is_empty() && !settings.force && !disabled {
         report.row(
             "note",
-            "what the program sets itself wins over that, field by field; KA_FORCE=1 turns it round",
+            "what the program sets itself wins over that, field by field; KA_FORCE=1 reverses that",
         );
     }
     report.write()

@@ -16,8 +16,7 @@ use kashim_policy::variables::Variable;
 use crate::cli::environment::text_of;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{Given, SettingArgs};
-use crate::commands::run::refuse_bad;
+use crate::cli::settings::{Given, SettingArgs, refuse_bad};
 use crate::output::line::line;
 use crate::output::print::print;
 use crate::preload::library::Library;
@@ -29,7 +28,7 @@ use client::{CLIENTS, Client};
 /// What would spoil it: variables that keep the library from the connection, or write between the lines.
 const LEFT_OUT: [Variable; 4] = [Variable::Disable, Variable::Skip, Variable::Rules, Variable::Log];
 
-/// Runs it.
+/// Shows a connection without the library and with it.
 pub fn run(args: DemoArgs) -> Result<Exit, Error> {
     show(args.settings)
 }

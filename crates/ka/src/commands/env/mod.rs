@@ -9,14 +9,13 @@ use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::SettingArgs;
-use crate::commands::run::refuse_bad;
+use crate::cli::settings::{SettingArgs, refuse_bad};
 use crate::output::print::print;
 use crate::preload::library;
 use args::EnvArgs;
 use form::Form;
 
-/// Runs it.
+/// Prints the settings in the form that was asked for.
 pub fn run(args: EnvArgs) -> Result<Exit, Error> {
     show(args.settings, args.form)
 }

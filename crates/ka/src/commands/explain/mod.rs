@@ -24,7 +24,7 @@ const PARTS: [(&str, Variable); 4] = [
     ("user timeout", Variable::UserTimeout),
 ];
 
-/// Runs it.
+/// Explains the values.
 pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
     let (text, exit) = match args.values {
         Some(values) => (words::explain(&read(&values)?, &defaults::read_or_linux()), Exit::Yes),

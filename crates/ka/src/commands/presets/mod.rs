@@ -9,13 +9,12 @@ use kashim_policy::timing::Timing;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::SettingArgs;
-use crate::commands::run::refuse_bad;
+use crate::cli::settings::{SettingArgs, refuse_bad};
 use crate::output::print::print;
 use crate::tcp::defaults;
 use args::PresetsArgs;
 
-/// Runs it.
+/// Lists the middleboxes.
 pub fn run(args: PresetsArgs) -> Result<Exit, Error> {
     show(args.settings)
 }

@@ -114,7 +114,7 @@ struct Quiet {
 enum Stage {
     Connecting,
     /// The first probe is to be answered. That shows that the path lets probes through, and that a box on the way has
-    /// seen the end of the handshake: where that was lost, a box waits for it for longer than it bears a silence.
+    /// seen the end of the handshake: where that was lost, a box keeps the half-open connection longer than its idle timeout.
     Greeting {
         since: Instant,
     },

@@ -37,7 +37,7 @@ const NOBODYS_PORT: u16 = 1;
 /// How many connections may be asked for.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 2..=64;
 
-/// Runs it.
+/// Measures the path's idle timeout.
 pub fn run(args: args::ProbeArgs) -> Result<Exit, Error> {
     let target = HostPort::read(&args.target)?;
     let max = values::duration("--max", &args.max, MAX_SECONDS)?;

@@ -213,14 +213,12 @@ fn unknown(found: &Diagnosis, rows: &mut Rows) {
              connection anew from this side's packets"
         }
         End::Closed(_) => {
-            "how much silence the path bears: try a server that bears more, as nc -lk 5000 on the other side"
+            "the path's idle timeout: try a server that tolerates idle clients longer, as nc -lk 5000 on the other side"
         }
         End::ResetByServer(_) => {
-            "how much silence the path bears: try a server that tolerates idle clients, as nc -lk 5000 on the other side"
+            "the path's idle timeout: try a server that tolerates idle clients, as nc -lk 5000 on the other side"
         }
-        End::NeverSilent(_) => {
-            "how much silence the path bears: try a server that says nothing, as nc -lk 5000"
-        }
+        End::NeverSilent(_) => "the path's idle timeout: try a server that says nothing, as nc -lk 5000",
         End::NoProbes | End::Unknown | End::ResetInSilence(_) => return,
     };
     rows.push(("not known", words.to_owned()));

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::Given;
+use crate::cli::settings::{Given, refuse_bad};
 use crate::commands::{check, demo, env as env_of, presets};
 use crate::output::escape::escaped;
 use crate::output::say::say;
@@ -86,21 +86,6 @@ fn become_command(given: &Given, words: &[OsString]) -> Result<Exit, Error> {
         io::ErrorKind::NotFound => Error::not_found(text),
         _ => Error::cannot_execute(text),
     })
-}
-
-/// Says what is dangerous in the settings; or what is wrong with them, and that the caller does `nothing` then.
-pub fn refuse_bad(given: &Given, nothing: &str) -> Result<(), Error> {
-    let (settings, faults, of_log) = given.settings();
-    for text in faults.iter().map(|fault| &fault.text).chain(&of_log) {
-        say(&format!("error: {text}"));
-    }
-    if !faults.is_empty() || of_log.is_some() {
-        return Err(Error::new(nothing));
-    }
-    for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
-        say(&format!("{kind}: {words}"));
-    }
-    Ok(())
 }
 
 /// Says what there is to say about a command, or why it is not run.

@@ -31,7 +31,7 @@ use crate::tcp::options::Options;
 use config::Config;
 use sweep::{Done, Late, Outcome, Sweeper};
 
-/// Runs it.
+/// Changes the connections that were selected.
 pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
     let config = Config::try_from(args)?;
     allow_many_descriptors();

@@ -7,7 +7,8 @@ use super::read::{Missing, OptionsRead};
 use crate::cli::exit::Exit;
 use crate::process::scan;
 use crate::tcp::options::Options;
-use crate::tcp::sock_diag::{Sock, State, Timer};
+use crate::tcp::sock_diag::{Sock, Timer};
+use crate::tcp::state::State;
 
 /// What SO_KEEPALIVE is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

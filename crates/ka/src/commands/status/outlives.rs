@@ -3,7 +3,8 @@
 use kashim_policy::middleboxes::{self, Verdict};
 
 use crate::tcp::options::Options;
-use crate::tcp::sock_diag::{State, Timer};
+use crate::tcp::sock_diag::Timer;
+use crate::tcp::state::State;
 
 /// The answer for one connection, and what it follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,8 @@ pub fn outlives(state: State, timer: Timer, options: Option<&Options>, timeout: 
 mod tests {
     use super::{Outlives, outlives};
     use crate::tcp::options::Options;
-    use crate::tcp::sock_diag::{State, Timer};
+    use crate::tcp::sock_diag::Timer;
+    use crate::tcp::state::State;
 
     fn on(idle: u32, interval: u32) -> Option<Options> {
         Some(Options { on: true, idle, interval, count: 9, user_timeout: 0 })

@@ -11,7 +11,8 @@ use crate::output::columns::{Cells, fit};
 use crate::output::escape::escaped;
 use crate::output::terminal::Terminal;
 use crate::parallel::in_parts;
-use crate::tcp::sock_diag::{State, Timer};
+use crate::tcp::sock_diag::Timer;
+use crate::tcp::state::State;
 
 /// The columns, from left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
