@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use kashim_tests::{Cgroup, Keepalive, Need, Program, Result, Scratch, Trial, cgroups, ka, trial, workspace};
+use kashim_tests::{
+    Cgroup, Keepalive, Need, Output, Program, Result, Scratch, Trial, cgroups, ka, trial, workspace,
+};
 
 use super::{attach, attached, count, detach};
-use kashim_tests::ka_helpers::{Holder, command, expect_in, expect_status, run_ka};
+use kashim_tests::ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, run_ka};
 
 pub fn trials() -> Vec<Trial> {
     use Need::Program as Prog;
@@ -21,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         trial("object_is_that_of_the_source", &[Prog("clang-14")], object),
         with("detached_is_as_before", &python, detached),
         with("connections_that_exist", &python, now),
+        with("status_tells", &python, status_tells),
         with("dry_run", &python, dry_run),
         with("others_stay_and_keep_their_order", &others, others_stay),
         with("killed_at_each_call", &[Prog("strace"), Prog("bpftool")], killed),
@@ -112,6 +115,38 @@ fn now() -> Result {
         }
     }
     Ok(())
+}
+
+/// What `ka status --json` says of the connections of a process: whether an attachment serves them.
+fn served(holder: &Holder, by: fn(&[&str]) -> Result<Output>) -> Result<Vec<serde_json::Value>> {
+    let output = by(&["status", &holder.pid().to_string(), "--json"])?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let all = report["connections"].as_array().ok_or("no list")?;
+    Ok(all.iter().map(|connection| connection["attached"].clone()).collect())
+}
+
+fn status_tells() -> Result {
+    let cgroup = Cgroup::new()?;
+    let inner = cgroup.inner("inner")?;
+    let (mut inside, mut below, mut outside) = (start_in(&cgroup)?, start_in(&inner)?, Holder::start()?);
+    attach(&cgroup, &["--idle", "77"])?;
+    for (holder, want) in [(&mut inside, true), (&mut below, true), (&mut outside, false)] {
+        holder.pair("4")?;
+        let found = served(holder, run_ka)?;
+        if found.len() != 3 || found.iter().any(|it| *it != want) {
+            return Err(format!("{found:?} instead of {want}").into());
+        }
+    }
+    let table = run_ka(&["status", &inside.pid().to_string()])?;
+    expect_in(&String::from_utf8_lossy(&table.stdout), "ATTACHED")?;
+    // Who may not know does not claim it.
+    let found = served(&outside, as_nobody)?;
+    if found.is_empty() || found.iter().any(|it| !it.is_null()) {
+        return Err(format!("as nobody: {found:?}").into());
+    }
+    detach(&cgroup)?;
+    let found = served(&inside, run_ka)?;
+    if found.iter().all(|it| *it == false) { Ok(()) } else { Err(format!("detached: {found:?}").into()) }
 }
 
 fn dry_run() -> Result {

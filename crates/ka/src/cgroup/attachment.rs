@@ -4,13 +4,14 @@
 //! What is attached is found again by asking the cgroup. So whatever happens to `ka` before the call that attaches,
 //! nothing is left behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kashim_policy::keepalive::Defaults;
 use kashim_policy::settings::Settings;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -19,7 +20,7 @@ use super::layout::{Counts, Policy, SETTINGS_SIZE};
 use super::namespaces::Namespace;
 use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
 use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
-use super::tree::Cgroup;
+use super::tree::{Cgroup, Tree};
 use crate::cli::error::Error;
 use crate::output::escape::escaped;
 
@@ -165,6 +166,25 @@ fn ours(cgroup: &Cgroup, program: &Program) -> Result<Vec<OwnedFd>, Error> {
         }
     }
     Ok(found)
+}
+
+/// The cgroups, by their inodes, whose sockets an attachment of ours serves: those that have one, and all below. `None` if we
+/// may not know.
+pub fn served() -> Option<BTreeSet<u64>> {
+    let mut served = BTreeSet::new();
+    let mut outer: Option<PathBuf> = None;
+    let all = Tree::find().ok()?.each(|cgroup| {
+        // The tree is walked from the top on, so all below one follow at once.
+        outer = outer.take().filter(|outer| cgroup.path.starts_with(outer));
+        if outer.is_none() && !ours(&cgroup, &DECIDE)?.is_empty() {
+            outer = Some(cgroup.path.clone());
+        }
+        if outer.is_some() {
+            served.extend(fstat(&cgroup.fd).map(|stat| stat.st_ino));
+        }
+        Ok(())
+    });
+    all.ok().map(|()| served)
 }
 
 /// What is attached to a cgroup, as its maps tell.

@@ -124,8 +124,8 @@ impl Tree {
     pub fn each(&self, mut visit: impl FnMut(Cgroup) -> Result<(), Error>) -> Result<(), Error> {
         let mut result = Ok(());
         walk(&self.top, &mut |directory| {
-            if let (Ok(()), Ok(cgroup)) = (&result, self.open(directory)) {
-                result = visit(cgroup);
+            if result.is_ok() {
+                result = self.open(directory).map_or(Ok(()), &mut visit);
             }
         });
         result

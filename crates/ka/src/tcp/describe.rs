@@ -34,6 +34,7 @@ pub fn describe(socket: impl AsFd, inode: u32) -> Option<Sock> {
         local,
         peer: getpeername(socket).ok().flatten().and_then(address).unwrap_or(nobody),
         uid: None,
+        cgroup: None,
         inode,
     })
 }

@@ -51,6 +51,8 @@ pub struct Sock {
     pub peer: SocketAddr,
     /// Who made it.
     pub uid: Option<u32>,
+    /// The cgroup (v2) that it was made in, by its inode; since Linux 5.9.
+    pub cgroup: Option<u64>,
     /// As in the links of /proc/PID/fd; 0 if no process holds it.
     pub inode: u32,
 }
@@ -69,6 +71,7 @@ const NLMSG_DONE: u16 = 3;
 const IPPROTO_TCP: u8 = 6;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_ULP_INFO: u16 = 19;
+const INET_DIAG_CGROUP_ID: u16 = 21;
 const INET_ULP_INFO_NAME: u16 = 1;
 /// The size of struct inet_diag_msg, behind which the attributes stand.
 const DIAG_MSG: usize = 72;
@@ -181,6 +184,7 @@ fn parse(bytes: &[u8]) -> Option<Sock> {
         local: address(ipv6, bytes, 8, 4)?,
         peer: address(ipv6, bytes, 24, 6)?,
         uid: number(bytes, 64),
+        cgroup: None,
         inode: number(bytes, 68)?,
     };
     for attribute in NlasIterator::new(bytes.get(DIAG_MSG..)?).flatten() {
@@ -188,6 +192,7 @@ fn parse(bytes: &[u8]) -> Option<Sock> {
             INET_DIAG_INFO if !sock.listens() && sock.state != State::SYN_SENT => {
                 sock.last_received = Some(TcpInfo::parse(attribute.value()).last_received());
             }
+            INET_DIAG_CGROUP_ID => sock.cgroup = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_ULP_INFO => sock.subflow = is_mptcp(attribute.value()),
             _ => {}
         }

@@ -117,6 +117,16 @@ impl Report {
         self.preloaded.get(holder.process).copied().flatten()
     }
 
+    /// Whether an attachment (`ka attach`) serves a socket; nothing if that may not be seen.
+    pub fn attached(&self, row: &Row) -> Option<bool> {
+        let served = self.all.served.as_ref()?;
+        // Where nothing is attached, nothing is to be told apart.
+        if served.is_empty() {
+            return Some(false);
+        }
+        Some(served.contains(&row.found.sock.cgroup?))
+    }
+
     /// The answer for all connections together: the worst of them, and what could not be looked into is no good news.
     pub fn exit(&self, asked: bool) -> Exit {
         let answers = || self.rows.iter().filter_map(|row| row.outlives).map(Outlives::answer);

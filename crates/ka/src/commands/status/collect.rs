@@ -8,6 +8,7 @@ use std::thread;
 use rustix::io::Errno;
 
 use super::config::Config;
+use crate::cgroup::attachment;
 use crate::cli::error::Error;
 use crate::output::escape::escaped;
 use crate::parallel::in_parts;
@@ -68,6 +69,8 @@ pub struct Collection {
     pub incomplete: bool,
     /// Our own network namespace.
     pub own_namespace: Option<u64>,
+    /// The cgroups that `ka attach` serves, if we may know.
+    pub served: Option<BTreeSet<u64>>,
 }
 
 impl Collection {
@@ -149,7 +152,8 @@ pub fn collect(config: &Config) -> Result<Collection, Error> {
         ));
     }
     let incomplete = !unseen_users.is_empty() || unknown > 0 && !config.selectors.is_empty();
-    let mut all = Collection { found, processes, holders, notes, incomplete, own_namespace };
+    let served = attachment::served();
+    let mut all = Collection { found, processes, holders, notes, incomplete, own_namespace, served };
     sort(&mut all);
     Ok(all)
 }

@@ -37,6 +37,7 @@ struct Connection<'a> {
     unanswered_probes: Option<u8>,
     last_received_ms: Option<u32>,
     preloaded: Option<bool>,
+    attached: Option<bool>,
     outlives: Option<&'static str>,
     why: Option<String>,
 }
@@ -126,6 +127,7 @@ fn connection(out: &mut impl Write, report: &Report, row: &Row) -> io::Result<()
         unanswered_probes: row.unanswered(),
         last_received_ms: sock.last_received,
         preloaded: first.and_then(|first| report.preloaded(first)),
+        attached: report.attached(row),
         outlives: row.outlives.map(|outlives| outlives.answer().word()),
         why: row.outlives.map(|outlives| outlives.why()),
     };

@@ -31,6 +31,7 @@ enum Column {
     Unanswered,
     LastReceived,
     Preloaded,
+    Attached,
     Namespace,
     Outlives,
     Note,
@@ -39,10 +40,11 @@ enum Column {
 const COLUMNS: usize = Column::Note as usize + 1;
 
 /// What goes first where the terminal is too narrow.
-const LEAST_IMPORTANT: [(Column, &str); 12] = [
+const LEAST_IMPORTANT: [(Column, &str); 13] = [
     (Column::Namespace, "netns"),
     (Column::LastReceived, "lastrcv"),
     (Column::Preloaded, "preloaded"),
+    (Column::Attached, "attached"),
     (Column::Unanswered, "unanswered"),
     (Column::State, "state"),
     (Column::Fd, "fd"),
@@ -168,6 +170,7 @@ impl<'a> Part<'a> {
             "UNANSWERED",
             "LASTRCV",
             "PRELOADED",
+            "ATTACHED",
             "NETNS",
         ] {
             self.cells.add(format_args!("{name}"));
@@ -243,6 +246,8 @@ impl<'a> Part<'a> {
         self.number(Column::LastReceived, sock.last_received.map(Seconds));
         let preloaded = first.and_then(|first| report.preloaded(first));
         self.number(Column::Preloaded, preloaded.map(|it| if it { "yes" } else { "no" }));
+        let attached = report.attached(row) == Some(true);
+        self.number(Column::Attached, attached.then_some("yes"));
         let namespace = row.found.namespace;
         self.number(Column::Namespace, namespace.filter(|_| namespace != report.all.own_namespace));
         self.outlives(row.outlives);
