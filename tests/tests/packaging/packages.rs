@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
     let rpm = [&debian[..], &[Prog("rpm")]].concat();
     trials.push(trial("rpm", &rpm, rpm_by_rpm));
     trials.push(trial!(tarball_beside_musl, &musl));
+    trials.push(trial!(lintian, &[Prog("rpmbuild"), Prog("lintian")]));
     trials
 }
 
@@ -55,6 +56,16 @@ fn package(extension: &str) -> Result<PathBuf> {
     let mut found = fs::read_dir(packages()?)?.flatten().map(|entry| entry.path());
     let found = found.find(|path| path.to_string_lossy().ends_with(extension));
     found.ok_or_else(|| format!("no {extension}").into())
+}
+
+/// Debian's own judge finds nothing, at its strictest, but what `packaging/lintian-overrides` explains.
+fn lintian() -> Result {
+    let options = ["--allow-root", "--pedantic", "--display-info", "--tag-display-limit", "0"];
+    let said = Program::new("lintian").args(options).arg(package(".deb")?).succeed()?;
+    let said = String::from_utf8(said)?;
+    let found = said.lines().filter(|line| !line.starts_with("N:") && !line.trim().is_empty());
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
 }
 
 /// Runs a script in a copy of a root directory that goes away with it, with this file as /package.
