@@ -5,20 +5,27 @@ mod decisions;
 mod life;
 mod programs;
 mod refusals;
+mod run;
 mod services;
 
 use std::process::ExitCode;
 
-use kashim_tests::{Cgroup, Result, mount_cgroups, run};
+use kashim_tests::{Cgroup, Result, mount_cgroups};
 
 use kashim_tests::ka_helpers::{expect_status, run_ka};
 
 fn main() -> ExitCode {
     // Before there are threads.
     mount_cgroups();
-    let trials =
-        [programs::trials(), decisions::trials(), life::trials(), refusals::trials(), services::trials()];
-    run(trials.into_iter().flatten().collect())
+    let trials = [
+        programs::trials(),
+        decisions::trials(),
+        life::trials(),
+        refusals::trials(),
+        run::trials(),
+        services::trials(),
+    ];
+    kashim_tests::run(trials.into_iter().flatten().collect())
 }
 
 /// `ka attach` to a cgroup, which must succeed; what it said.

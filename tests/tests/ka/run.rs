@@ -215,8 +215,8 @@ fn bad_settings_are_refused(shell: Shell) -> Result {
         (&["--log=/no-such-directory/file"], &[], "its directory does not exist"),
         (&["--log=/"], &[], "a directory"),
         (&[&to_link], &[], "a symbolic link"),
-        (&["--mode", "supervise"], &[], "not there yet"),
-        (&["--mode=other"], &[], "accepted: auto, preload, supervise"),
+        (&["--mode", "supervise"], &[], "no such mode"),
+        (&["--mode=other"], &[], "accepted: auto, preload, cgroup"),
         (&["--env=xml"], &[], "accepted: sh, crontab, systemd, environment"),
         (&["--nonsense"], &[], "no such option: \"--nonsense\""),
         (&["--force=1"], &[], "no such option"),
@@ -647,14 +647,14 @@ fn musl(shell: Shell) -> Result {
 
 /// Runs a program by ka-run and with `--check`, neither of which may run it, and compares the reason that they give.
 fn refuses(program: impl Fn() -> Result<Program>, command: &Path, why: &str) -> Result {
-    let output = program()?.arg(command).arg("1").run()?;
+    let output = program()?.args(["--mode", "preload"]).arg(command).arg("1").run()?;
     ended(&output, 125, why)?;
     contains(&output.stderr, "nothing was run")?;
     // The client would have complained about port 1.
     if output.stderr.contains("client:") {
         return Err("it was run".into());
     }
-    let output = program()?.arg("--check").arg(command).run()?;
+    let output = program()?.arg("--check").args(["--mode", "preload"]).arg(command).run()?;
     ended(&output, 1, "")?;
     contains(&text(&output), "NOT reached: ")?;
     contains(&text(&output), why)
@@ -719,11 +719,12 @@ fn not_reached(shell: Shell) -> Result {
     each(cases, |&(command, why)| refuses(|| shell.ka_run(), command, why))?;
     // The chain is named.
     let chain = format!("{} -> {} -> {}", by_chain.display(), by_static.display(), statically.display());
-    ended(&shell.ka_run()?.arg(&by_chain).run()?, 125, &chain)?;
+    ended(&shell.ka_run()?.args(["--mode=preload"]).arg(&by_chain).run()?, 125, &chain)?;
     ended(&shell.ka_run()?.arg(&foreign).run()?, 127, "its loader is missing: /L")?;
     // By name, through the path.
     let path = format!("{}:/usr/bin:/bin", scratch.path().display());
-    ended(&shell.ka_run()?.env("PATH", path).arg("by-static").run()?, 125, "statically linked")?;
+    let by_name = shell.ka_run()?.env("PATH", path).args(["--mode=preload", "by-static"]);
+    ended(&by_name.run()?, 125, "statically linked")?;
     is_not_reached(&statically, None)?;
     is_not_reached(&pie, None)?;
     // As the message says: what such a program starts can be reached.

@@ -5,6 +5,7 @@ pub mod denial;
 pub mod layout;
 pub mod namespaces;
 mod object;
+pub mod own;
 mod syscall;
 pub mod tree;
 

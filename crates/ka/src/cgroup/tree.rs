@@ -111,7 +111,7 @@ impl Tree {
     }
 
     /// The cgroup of this directory.
-    fn open(&self, path: &Path) -> Result<Cgroup, Error> {
+    pub(super) fn open(&self, path: &Path) -> Result<Cgroup, Error> {
         let mut cgroup = open(path)?;
         if let Ok(name) = path.strip_prefix(&self.top) {
             cgroup.name = Path::new("/").join(name).into_os_string();
@@ -142,7 +142,7 @@ impl Tree {
     }
 
     /// That of a process.
-    fn of_process(&self, pid: i32) -> Result<Cgroup, Error> {
+    pub(super) fn of_process(&self, pid: i32) -> Result<Cgroup, Error> {
         let table = fs::read(format!("/proc/{pid}/cgroup")).map_err(|_| {
             Error::new(format!("{pid}: no such process (in a container, use its numbers there)"))
         })?;

@@ -139,6 +139,10 @@ fn verdict(report: &mut Report, given: &Given, examined: &Examined) {
         Reach::Unreachable(unreachable) => {
             report.not_reached(&format!("{path}: NOT reached: {}", unreachable.why));
             report.row("instead", &unreachable.remedy);
+            report.row(
+                "or",
+                "ka-run --mode cgroup (as root, since Linux 6.1): the kernel sets its connections up",
+            );
         }
         Reach::Unknown(why) => report.unsure(&format!("{path}: cannot tell: {why}")),
     }

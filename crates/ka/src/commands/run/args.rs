@@ -19,7 +19,7 @@ use crate::commands::env::form::Form;
 pub struct RunArgs {
     #[command(flatten)]
     pub settings: SettingArgs,
-    /// auto (default) or preload; supervise is not there yet
+    /// By preload, by a BPF program on a cgroup of the command's own (cgroup), or what reaches it (auto, the default)
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, help_heading = "What to set")]
     pub mode: Option<OsString>,
     /// Run nothing: what `ka check` says about COMMAND
@@ -73,6 +73,8 @@ const AFTER: &str = "\
 ka-run is the same as ka run. An option beats --for, which beats the environment (KA_IDLE, KA_INTERVAL, KA_COUNT, KA_USER_TIMEOUT, KA_FORCE, KA_LOG). \
 Of the rules the first that matches counts; those given by --rule come before those in KA_RULES. KA_SKIP=name:name \
 leaves programs alone, KA_DISABLE=1 switches everything off.
+
+--mode cgroup reaches every program (static, Go, setuid, other architectures), and needs what ka attach needs: root and Linux 6.1. Without --mode, that is done for a command that no preload reaches, if it can be.
 
 Exit status: that of COMMAND; 125 if ka-run itself fails or refuses, 126 if COMMAND cannot be executed, 127 if it is not \
 found. --check: 0 if the library reaches COMMAND, 1 if not or a setting is wrong, 3 if that cannot be told.";

@@ -1,29 +1,32 @@
 //! `ka run`, which is `ka-run`: becomes a command, with the library in front of it.
 
 pub mod args;
+mod mode;
 pub mod usage;
 
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use kashim_policy::variables::Variable;
 use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 
+use crate::cgroup::own::{self, Prepared};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::{Given, refuse_bad};
 use crate::commands::{check, demo, env as env_of, presets};
-use crate::output::escape::escaped;
 use crate::output::say::say;
-use crate::preload::{self, Examined, Reach, command, library, shown, value};
+use crate::preload::library::Library;
+use crate::preload::{self, Examined, Reach, Unreachable, command, library, shown, value};
 use crate::process::exec;
 use args::RunArgs;
+use mode::Mode;
 
-/// Runs it. Returns only if there is another thing to do than to become the command, or if that fails.
+/// Becomes the command; returns only if there is another thing to do, or if that fails.
 pub fn run(args: RunArgs) -> Result<Exit, Error> {
-    check_mode(args.mode)?;
+    let mode = args.mode.map_or(Ok(Mode::Auto), Mode::read)?;
     if args.check {
         return check::check(args.settings, &args.command, &[]);
     }
@@ -35,63 +38,112 @@ pub fn run(args: RunArgs) -> Result<Exit, Error> {
         Some(form) => env_of::show(args.settings, form),
         None if args.list => presets::show(args.settings),
         None if args.demo => demo::show(args.settings),
-        None => become_command(&args.settings.over_environment()?, &args.command),
+        None => become_command(&args.settings.over_environment()?, &args.command, mode),
     }
 }
 
-fn check_mode(mode: Option<OsString>) -> Result<(), Error> {
-    let Some(mode) = mode.map(OsStringExt::into_vec) else { return Ok(()) };
-    match mode.as_slice() {
-        b"" => Err(Error::usage("--mode needs a value that is not empty; see ka-run --help")),
-        b"auto" | b"preload" => Ok(()),
-        b"supervise" => Err(Error::usage(
-            "--mode supervise is not there yet; --mode preload reaches dynamically linked programs",
-        )),
-        other => Err(Error::usage(format!(
-            "--mode \"{}\": no such mode; accepted: auto, preload, supervise",
-            escaped(other)
-        ))),
-    }
-}
-
-fn become_command(given: &Given, words: &[OsString]) -> Result<Exit, Error> {
+fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit, Error> {
     let Some(called) = words.first() else { return Err(Error::new("which command? see ka-run --help")) };
-    let library = library::find()?;
-    let disabled = given.disabled();
-    // Switched off, nothing is used, so nothing can be wrong.
-    if disabled.is_none() {
-        refuse_bad(given, "nothing was run")?;
+    if let Some(value) = given.disabled() {
+        // Switched off, nothing is used, so nothing can be wrong.
+        let path = command::find(called)?;
+        let shown = shown(called);
+        say(&format!("note: KA_DISABLE={value} switches kashim off: running \"{shown}\" without it"));
+        return by_preload(given, &library::find()?, &path, words, &[]);
     }
-    let path = command::find(called)?;
-    let mut sanitizers = Vec::new();
-    if let Some(value) = disabled {
-        say(&format!(
-            "note: KA_DISABLE={value} switches kashim off: running \"{}\" without it",
-            shown(called)
-        ));
-    } else {
-        let policy = given.environment.policy();
-        let examined = preload::examine(&library, called, path.clone(), policy.get(Variable::Skip))?;
-        tell(&shown(called), &examined)?;
-        look_at_stdin();
-        sanitizers = examined.sanitizers;
+    match mode {
+        Mode::Cgroup | Mode::Scope => {
+            refuse_bad(given, "nothing was run")?;
+            let path = command::find(called)?;
+            let prepared = own::prepare(&given.settings().0)?;
+            in_cgroup(&prepared, mode, &path, words)
+        }
+        Mode::Auto | Mode::Preload => {
+            let library = library::find()?;
+            refuse_bad(given, "nothing was run")?;
+            let path = command::find(called)?;
+            let policy = given.environment.policy();
+            let examined = preload::examine(&library, called, path.clone(), policy.get(Variable::Skip))?;
+            let Reach::Unreachable(unreachable) = &examined.reach else {
+                tell(&shown(called), &examined);
+                look_at_stdin();
+                return by_preload(given, &library, &path, words, &examined.sanitizers);
+            };
+            let otherwise = match mode {
+                Mode::Auto => match own::prepare(&given.settings().0) {
+                    Ok(prepared) => {
+                        let called = shown(called);
+                        say(&format!("note: no preload reaches \"{called}\": {}", unreachable.why));
+                        return in_cgroup(&prepared, mode, &path, words);
+                    }
+                    Err(error) => format!("--mode cgroup would reach it, but not from here: {error}"),
+                },
+                _ => "--mode cgroup would reach it (as root, since Linux 6.1)".to_owned(),
+            };
+            Err(refusal(&shown(called), &examined, unreachable, &otherwise))
+        }
     }
+}
+
+/// Becomes the command with the library in front of it.
+fn by_preload(
+    given: &Given,
+    library: &Library,
+    path: &Path,
+    words: &[OsString],
+    sanitizers: &[OsString],
+) -> Result<Exit, Error> {
     let inherited = env::var_os("LD_PRELOAD").unwrap_or_default();
     let mut variables: Vec<_> =
         given.options.iter().map(|(variable, value, _)| (variable.text().to_vec(), value.clone())).collect();
-    variables.push((b"LD_PRELOAD".to_vec(), value::preload(&inherited, &sanitizers, &library.path)));
-    let error = exec::exec(&path, words, &variables);
-    let text = format!("\"{}\" cannot be run: {error}", shown(called));
-    Err(match error.kind() {
-        io::ErrorKind::NotFound => Error::not_found(text),
-        _ => Error::cannot_execute(text),
-    })
+    variables.push((b"LD_PRELOAD".to_vec(), value::preload(&inherited, sanitizers, &library.path)));
+    Err(failed(words, &exec::exec(path, words, &variables)))
 }
 
-/// Says what there is to say about a command, or why it is not run.
-fn tell(called: &str, examined: &Examined) -> Result<(), Error> {
+/// Becomes the command in a cgroup whose connections are set up by the kernel. Its environment is ours.
+fn in_cgroup(prepared: &Prepared, mode: Mode, path: &Path, words: &[OsString]) -> Result<Exit, Error> {
+    if let Some(warning) = &prepared.warning {
+        say(&format!("warning: {warning}"));
+    }
+    let name = match mode {
+        Mode::Scope => prepared.attach_here()?,
+        _ => match own::in_scope(again_as_scope(words)) {
+            Some(systemd_run) => {
+                let program = command::find(&systemd_run[0])?;
+                return Err(failed(&systemd_run, &exec::exec(&program, &systemd_run, &[])));
+            }
+            None => prepared.enter()?,
+        },
+    };
+    say(&format!("note: running it in the cgroup {name}, where the kernel sets its connections up"));
+    Err(failed(words, &exec::exec(path, words, &[])))
+}
+
+/// Our own words, but that what is to be done is done in the cgroup that we are in by then.
+fn again_as_scope(command: &[OsString]) -> Vec<OsString> {
+    let all: Vec<OsString> = env::args_os().collect();
+    let by_name = Path::new(&all[0]).file_name().is_some_and(|name| name == "ka-run");
+    let mut options = all[if by_name { 1 } else { 2 }..all.len() - command.len()].to_vec();
+    if options.last().is_some_and(|last| last == "--") {
+        options.pop();
+    }
+    options.extend(["--mode".into(), Mode::SCOPE.into(), "--".into()]);
+    options.extend_from_slice(command);
+    options
+}
+
+fn failed(words: &[OsString], error: &io::Error) -> Error {
+    let text = format!("\"{}\" cannot be run: {error}", words.first().map(shown).unwrap_or_default());
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(text),
+        _ => Error::cannot_execute(text),
+    }
+}
+
+/// Says what there is to say about a command that is run.
+fn tell(called: &str, examined: &Examined) {
     match &examined.reach {
-        Reach::Reached => {}
+        Reach::Reached | Reach::Unreachable(_) => {}
         Reach::LeftAlone(by) => {
             let name = shown(&examined.executed);
             say(&format!("note: {name} is {}: running it without keepalive", by.text()));
@@ -99,20 +151,21 @@ fn tell(called: &str, examined: &Examined) -> Result<(), Error> {
         Reach::Unknown(why) => {
             say(&format!("warning: cannot tell whether the library reaches \"{called}\": {why}"));
         }
-        Reach::Unreachable(unreachable) => {
-            let chain = examined.script().map(|chain| format!(" ({chain})")).unwrap_or_default();
-            let mut text = format!(
-                "the library does not reach \"{called}\"{chain}: {}\n{}\n",
-                unreachable.why, unreachable.remedy
-            );
-            if unreachable.children {
-                text.push_str(&format!("if only what it starts needs keepalive: ka-run env {called} ...\n"));
-            }
-            text.push_str("nothing was run");
-            return Err(Error::new(text));
-        }
     }
-    Ok(())
+}
+
+/// Why a command is not run, and what to do instead.
+fn refusal(called: &str, examined: &Examined, unreachable: &Unreachable, otherwise: &str) -> Error {
+    let chain = examined.script().map(|chain| format!(" ({chain})")).unwrap_or_default();
+    let mut text = format!(
+        "the library does not reach \"{called}\"{chain}: {}\n{}\n{otherwise}\n",
+        unreachable.why, unreachable.remedy
+    );
+    if unreachable.children {
+        text.push_str(&format!("if only what it starts needs keepalive: ka-run env {called} ...\n"));
+    }
+    text.push_str("nothing was run");
+    Error::new(text)
 }
 
 /// Warns if standard input is a TCP connection: it was there before the library, so no hook has seen it.
