@@ -16,11 +16,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("unit", &[Prog("systemd-analyze")], unit),
         trial("defaults", &defaults, defaults_file),
-        trial(
-            "services::kubernetes",
-            &[Prog("python3"), Need::Python("venv"), Need::Python("ensurepip")],
-            kubernetes,
-        ),
+        trial("kubernetes", &[Prog("python3"), Need::Python("venv"), Need::Python("ensurepip")], kubernetes),
     ]
 }
 

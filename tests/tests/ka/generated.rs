@@ -17,9 +17,9 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const SUBCOMMANDS: [&str; 12] = [
-    "run", "status", "set", "probe", "attach", "detach", "attached", "check", "env", "presets", "demo",
-    "explain",
+const SUBCOMMANDS: [&str; 13] = [
+    "run", "status", "set", "probe", "attach", "detach", "attached", "check", "env", "presets", "systemd",
+    "demo", "explain",
 ];
 
 /// A page for each subcommand and one for `ka`, with the sections that man-pages(7) asks for.

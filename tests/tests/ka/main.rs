@@ -7,6 +7,7 @@ mod probe;
 mod run;
 mod set;
 mod status;
+mod systemd;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         run::trials(),
         set::trials(),
         status::trials(),
+        systemd::trials(),
     ];
     run_in_turn([(Some(probe::AT_ONCE), probe::trials()), (None, others.into_iter().flatten().collect())])
 }

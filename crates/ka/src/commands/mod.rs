@@ -14,6 +14,7 @@ mod probe;
 pub mod run;
 mod set;
 mod status;
+mod systemd;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -50,6 +51,8 @@ pub enum Command {
     Check(check::args::CheckArgs),
     /// Print the settings for a shell profile, a crontab, systemd or /etc/environment
     Env(env::args::EnvArgs),
+    /// Print or write a drop-in that gives keepalive to a systemd service
+    Systemd(systemd::args::SystemdArgs),
     /// Print the middleboxes that have a name, and what outlives them
     Presets(presets::args::PresetsArgs),
     /// Show on loopback, in seconds, what the library does
@@ -73,6 +76,7 @@ pub fn dispatch(command: Command) -> Result<Exit, Error> {
         Command::Attached(args) => attached::run(args),
         Command::Check(args) => check::run(args),
         Command::Env(args) => env::run(args),
+        Command::Systemd(args) => systemd::run(args),
         Command::Presets(args) => presets::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),

@@ -1,0 +1,150 @@
+//! `ka systemd`: a drop-in that puts a service under the library, or under a program in the kernel.
+
+pub mod args;
+mod files;
+mod matters;
+mod unit;
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use kashim_policy::variables::Variable;
+
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::settings::{Given, refuse_bad};
+use crate::output::print::print;
+use crate::output::say::say;
+use crate::preload::{library, shown, value};
+use args::{Mode, SystemdArgs};
+use files::{DROPIN, File, dropin, heading, pinning_path, pinning_unit, quoted};
+use matters::Matters;
+use unit::Unit;
+
+/// Prints, writes or removes the files.
+pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
+    let unit = Unit::read(&args.unit, &args.root, DROPIN)?;
+    if args.remove {
+        return remove(&unit.name, &args.root);
+    }
+    let given = args.settings.over_environment()?;
+    if let Some(value) = given.disabled() {
+        return Err(Error::new(format!("KA_DISABLE={value} switches kashim off; unset it")));
+    }
+    refuse_bad(&given, "nothing was printed")?;
+    let (files, matters) = match args.mode {
+        Mode::Preload => for_preload(&unit, &args.root, &given)?,
+        Mode::Cgroup => (for_cgroup(&unit.name, &args.root, &given)?, Matters::default()),
+    };
+    if unit.file.is_none() {
+        say(&format!("warning: there is no {} below {}", unit.name, shown(&args.root)));
+    }
+    for (kind, texts) in
+        [("error", &matters.errors), ("warning", &matters.warnings), ("note", &matters.notes)]
+    {
+        for text in texts {
+            say(&format!("{kind}: {}: {text}", unit.name));
+        }
+    }
+    if !args.write {
+        print(files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join("\n"))?;
+        return Ok(Exit::Yes);
+    }
+    if !matters.errors.is_empty() {
+        return Err(Error::new("nothing was written"));
+    }
+    files.iter().try_for_each(File::refuse_others)?;
+    files.iter().try_for_each(File::write)?;
+    if args.mode == Mode::Preload {
+        // What an earlier --mode cgroup has left.
+        files::remove(&pinning_path(&args.root, &unit.name))?;
+    }
+    for file in &files {
+        print(format!("written: {}\n", shown(&file.path)))?;
+    }
+    print(format!("to put it into force: systemctl daemon-reload && systemctl restart {}\n", unit.name))?;
+    Ok(Exit::Yes)
+}
+
+fn remove(unit: &str, root: &Path) -> Result<Exit, Error> {
+    let mut any = false;
+    for path in [dropin(root, unit), pinning_path(root, unit)] {
+        if files::remove(&path)? {
+            print(format!("removed: {}\n", shown(&path)))?;
+            any = true;
+        }
+    }
+    if any {
+        print(format!("to put it into force: systemctl daemon-reload && systemctl restart {unit}\n"))?;
+        return Ok(Exit::Yes);
+    }
+    say(&format!("nothing of ka's is there for {unit}"));
+    Ok(Exit::No)
+}
+
+/// The drop-in for the library.
+fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Matters), Error> {
+    let library = library::find()?;
+    let matters = matters::for_preload(unit, root, &library);
+    // What the unit preloads already stays, behind the library.
+    let there = unit
+        .words("Environment")
+        .into_iter()
+        .filter_map(|word| word.strip_prefix("LD_PRELOAD=").map(str::to_owned));
+    let preloads = value::preload(&OsString::from(there.last().unwrap_or_default()), &[], &library.path);
+    let preloads = preloads.to_str().ok_or_else(|| Error::new("the library's path is not UTF-8"))?.to_owned();
+    let mut text = heading(&unit.name);
+    text += "[Service]\n";
+    let _ = writeln!(text, "Environment={}", quoted(&format!("LD_PRELOAD={preloads}")));
+    text += &variables(given, &[])?;
+    Ok((vec![File { path: dropin(root, &unit.name), text }], matters))
+}
+
+/// The drop-in for a program that systemd attaches, and the unit that pins it.
+fn for_cgroup(unit: &str, root: &Path, given: &Given) -> Result<Vec<File>, Error> {
+    let pinning = pinning_unit(unit);
+    // A name in a BPF file system has no dots.
+    let pin = format!("/sys/fs/bpf/kashim-{}", unit.replace(['.', '\\'], "-"));
+    let ka = env::current_exe().map_err(|error| Error::new(format!("cannot find myself: {error}")))?;
+    let ka = quoted(ka.to_str().ok_or_else(|| Error::new("the path of ka is not UTF-8"))?);
+    let variables = variables(given, &[Variable::Log, Variable::Skip])?;
+    let mut first = heading(unit);
+    let _ = write!(
+        first,
+        "[Unit]\nDescription=Keepalive program for {unit}\nDocumentation=man:ka-attach(1)\n\
+         RequiresMountsFor=/sys/fs/bpf\nBefore={unit}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
+         ExecStart={ka} attach --pin {pin}\nExecStop=-/bin/rm -f {pin} {pin}-hold\n"
+    );
+    let mut second = heading(unit);
+    // Not Requires=: the service starts also where the program cannot be pinned.
+    let _ =
+        write!(second, "[Unit]\nWants={pinning}\nAfter={pinning}\n\n[Service]\nBPFProgram=sock_ops:{pin}\n");
+    if given.settings().0.force {
+        let _ = writeln!(second, "BPFProgram=setsockopt:{pin}-hold");
+    }
+    Ok(vec![
+        File { path: pinning_path(root, unit), text: first },
+        File { path: dropin(root, unit), text: second },
+    ])
+}
+
+/// The variables that are set, a line each.
+fn variables(given: &Given, but: &[Variable]) -> Result<String, Error> {
+    let policy = given.environment.policy();
+    let mut text = String::new();
+    for &variable in Variable::ALL.iter().filter(|variable| !but.contains(variable)) {
+        let Some(value) = policy.get(variable) else { continue };
+        let name = String::from_utf8_lossy(variable.text());
+        let value = std::str::from_utf8(value).ok().map(|value| match variable {
+            // Rules may stand in lines.
+            Variable::Rules => value.replace('\n', ";"),
+            _ => value.to_owned(),
+        });
+        let value = value.filter(|value| !value.chars().any(char::is_control));
+        let value = value.ok_or_else(|| Error::new(format!("{name} has a byte that a unit cannot have")))?;
+        let _ = writeln!(text, "Environment={}", quoted(&format!("{name}={value}")));
+    }
+    Ok(text)
+}
