@@ -93,7 +93,7 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
         .words("Environment")
         .into_iter()
         .filter_map(|word| word.strip_prefix("LD_PRELOAD=").map(str::to_owned));
-    let preloads = value::preload(&OsString::from(there.last().unwrap_or_default()), &[], &library.path);
+    let preloads = value::preload(&OsString::from(there.next_back().unwrap_or_default()), &[], &library.path);
     let preloads = preloads.to_str().ok_or_else(|| Error::new("the library's path is not UTF-8"))?.to_owned();
     let mut text = heading(&unit.name);
     text += "[Service]\n";
