@@ -16,14 +16,21 @@ use crate::tcp::tcp_info::TcpInfo;
 
 /// How long a connection may take to be made, and then to have its first probe answered.
 pub const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
-/// How long after it was made the first probe goes out: the kernel's shortest idle time.
-pub const GREETS_AFTER: Duration = Duration::from_secs(1);
+/// How long after it was made the first probe goes out.
+pub const GREETS_AFTER: Duration = SECOND;
+/// The kernel's shortest idle time and interval.
+const SECOND: Duration = Duration::from_secs(1);
 /// A server may talk first. How much later than planned its silence may be over.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// How long an answer to a probe is waited for, besides two round trips. Five probes go out in that time.
+/// How long an answer to a probe is waited for, besides two round trips. Probes go out all that time.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(4);
+/// How many probes ask at first, shortly after each other: where a single one is lost, the box may forget the connection
+/// before the next, a second later.
+const BURST: u8 = 4;
+/// How long after one of these the next goes out.
+const BURST_INTERVAL: Duration = Duration::from_millis(40);
 /// How many probes have to go unanswered at least.
-const UNANSWERED: u8 = 4;
+const UNANSWERED: u8 = BURST + 3;
 
 /// More than are ever waited for, so that it is not the kernel that gives the connection up.
 const MOST_PROBES: u32 = 60;
@@ -122,8 +129,8 @@ enum Stage {
     Silent {
         since: Instant,
     },
-    /// `silence` is what had passed at least when probing was switched on, `sent` what had passed at most when the first
-    /// probe was seen to be on its way.
+    /// `silence` is what had passed at least when probing was switched on, `sent` what had passed at most when the last of
+    /// the probes that ask at first was seen to be on its way.
     Probing {
         since: Instant,
         silence: Duration,
@@ -304,7 +311,7 @@ impl Connection {
     }
 
     fn begin_to_probe(&mut self, now: Instant) -> Result<(), Failure> {
-        self.keep_alive(Duration::from_secs(1))?;
+        self.keep_alive(SECOND)?;
         self.stage = Stage::Probing { since: now, silence: now - self.quiet.latest, sent: None };
         Ok(())
     }
@@ -328,7 +335,11 @@ impl Connection {
         if info.unanswered == 0 && info.last_ack < now - since + silence / 2 {
             return Ok(Some(self.observation((silence, passed), Outcome::Alive)));
         }
-        let sent = sent.or((info.unanswered > 0).then_some(passed));
+        let sent = sent.or((info.unanswered >= BURST).then_some(passed));
+        if sent.is_none() && now - since >= BURST_INTERVAL * info.unanswered.into() {
+            // So much time has passed that the timer fires at once.
+            sockopt::set_tcp_keepidle(&self.socket, SECOND)?;
+        }
         self.stage = Stage::Probing { since, silence, sent };
         let patience = ANSWERS_WITHIN + 2 * self.round_trip;
         if now - since <= patience || info.unanswered < UNANSWERED {

@@ -89,7 +89,7 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
     let library = library::find()?;
     let matters = matters::for_preload(unit, root, &library);
     // What the unit preloads already stays, behind the library.
-    let there = unit
+    let mut there = unit
         .words("Environment")
         .into_iter()
         .filter_map(|word| word.strip_prefix("LD_PRELOAD=").map(str::to_owned));
