@@ -195,7 +195,7 @@ class Picture:
         for x, kind in strokes:
             self.path(cross(x, y) if kind == "lost" else f"M{x} {y - 9}v18", kind)
         lost = [packet["at"] for packet in packets if packet["lost"]]
-        if lost:
+        if len(lost) > 1:
             self.text(self.x(lost[0]) + 4, y - 14, "dropped, again and again", "bad")
 
     def memory(self, y, height, packets, forget, forgotten, stop):

@@ -1,7 +1,7 @@
 //! Dumps that wait for a lock, while nothing passes on their connection.
 
 use std::process::{ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kashim_tests::lab::{Evidence, Firewall, Lab, Packet, Sniffer, watch};
 use kashim_tests::servers::{MariaDbData, PostgresData};
@@ -64,7 +64,7 @@ fn flow(port: u16, client: &[Packet], server: &[Packet], seconds: impl Fn(Instan
         let of_client = |packet: &&Packet| packet.from.port() == port;
         let of_server = |packet: &&Packet| packet.to.port() == port;
         let ours = |packet: &&Packet| if by == "client" { of_client(packet) } else { of_server(packet) };
-        let mut arrived: Vec<_> = there.iter().filter(ours).collect();
+        let arrived: Vec<_> = there.iter().filter(ours).collect();
         let mut next = None;
         for packet in here.iter().filter(ours) {
             // A probe repeats the last sequence number that has been acknowledged.
@@ -74,17 +74,18 @@ fn flow(port: u16, client: &[Packet], server: &[Packet], seconds: impl Fn(Instan
                 let length = packet.data + usize::from(packet.flags & 3 != 0);
                 next = Some(packet.sequence.wrapping_add(u32::try_from(length).unwrap_or(0)));
             }
-            let same = |other: &&Packet| {
-                (other.sequence, other.data, other.flags) == (packet.sequence, packet.data, packet.flags)
-                    && other.at + std::time::Duration::from_millis(20) > packet.at
+            // On its way, data may be cut and joined again: what counts is whether its first byte arrives.
+            let has = |other: &&&Packet| {
+                let offset = packet.sequence.wrapping_sub(other.sequence) as usize;
+                let same = if packet.data > 0 {
+                    offset < other.data
+                } else {
+                    offset == 0 && packet.flags == other.flags
+                };
+                let later = other.at + Duration::from_millis(20);
+                same && (packet.at..packet.at + Duration::from_millis(520)).contains(&later)
             };
-            let lost = match arrived.iter().position(same) {
-                Some(i) => {
-                    arrived.remove(i);
-                    false
-                }
-                None => true,
-            };
+            let lost = !arrived.iter().any(|other| has(&other));
             sent.push((
                 packet.at,
                 format!(
