@@ -46,7 +46,7 @@ fn install_by(shell: Shell) -> Result<Program> {
 }
 
 /// What an installation consists of, below its prefix.
-const FILES: [&str; 27] = [
+const FILES: [&str; 28] = [
     "bin/ka",
     "bin/ka-run",
     "bin/kashim-profile.sh",
@@ -70,6 +70,7 @@ const FILES: [&str; 27] = [
     "share/man/man1/ka-run.1",
     "share/man/man1/ka-set.1",
     "share/man/man1/ka-status.1",
+    "share/man/man1/ka-systemd.1",
     "share/man/man1/ka.1",
     "share/man/man7/kashim.7",
     "share/zsh/site-functions/_ka",
