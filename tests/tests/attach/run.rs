@@ -18,7 +18,11 @@ pub fn trials() -> Vec<Trial> {
         with("a_static_command", &[], a_static_command),
         with("a_command_that_a_preload_reaches", &[], a_command_that_a_preload_reaches),
         with("rules_and_variables_hold", &[], rules_and_variables_hold),
-        with("the_environment_and_the_pipes_are_the_callers", &[], the_environment_and_the_pipes),
+        with(
+            "the_environment_and_the_pipes_are_the_callers",
+            &[Prog("python3")],
+            the_environment_and_the_pipes,
+        ),
         with("killed", &[], killed),
         with("what_cannot_be_executed", &[], what_cannot_be_executed),
         with("without_the_right", &[], without_the_right),
@@ -125,17 +129,21 @@ fn the_environment_and_the_pipes() -> Result {
         "show.c",
         "#include <stdio.h>\n#include <sys/wait.h>\n#include <errno.h>\n\
          int main(int c, char **v, char **e) { (void)c; while (*e) puts(*e++); while (*++v) puts(*v); \
-         printf(\"%d\\n\", wait(0) == -1 && errno == ECHILD); return 7; }\n",
+         printf(\"%d\\n\", wait(0) == -1 && errno == ECHILD); \
+         sigset_t waiting; sigpending(&waiting); printf(\"%d\\n\", sigismember(&waiting, SIGCHLD)); return 7; }\n",
     )?;
     let program = compile("cc", &source, &["-static"])?;
     let cgroup = Cgroup::new()?;
     let line = format!(
-        "env -i B=2 A=1 A=3 {} --idle 77 {} 'a b' '' | cat; echo end",
+        "python3 -c \"$BLOCKS\" env -i B=2 A=1 A=3 {} --idle 77 {} 'a b' '' | cat; echo end",
         kashim_tests::shells::ka_run()?.display(),
         program.display()
     );
-    let said = cgroup.enter(|| Program::new("sh").args(["-c", &line]).succeed())?;
-    assert_eq!(String::from_utf8(said)?, "B=2\nA=3\na b\n\n1\nend\n");
+    // What a caller has blocked waits for the command: nothing of ours may.
+    let blocks = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD]); \
+                  os.execvp(sys.argv[1], sys.argv[1:])";
+    let said = cgroup.enter(|| Program::new("sh").args(["-c", &line]).env("BLOCKS", blocks).succeed())?;
+    assert_eq!(String::from_utf8(said)?, "B=2\nA=3\na b\n\n1\n0\nend\n");
     let status = cgroup.enter(|| ka_run(&[], &program)?.run())?;
     expect_status(&status, 7)?;
     until_gone(&cgroup)

@@ -5,14 +5,14 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kashim_policy::settings::Settings;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, chdir, getpid, setsid, waitpid};
+use rustix::process::{Pid, chdir, getpid, setsid};
 
 use super::attachment::Loaded;
 use super::denial::check_kernel;
@@ -49,11 +49,7 @@ impl Prepared {
     pub fn enter(&self) -> Result<String, Error> {
         let pid = getpid();
         let outer = self.tree.of_process(pid.as_raw_nonzero().get())?;
-        let path = outer.path.join(format!("kashim-run-{}", pid.as_raw_nonzero()));
-        // Who had our number before may have left one, if it was killed at the wrong moment.
-        let _ = fs::remove_dir(&path);
-        fs::create_dir(&path)
-            .map_err(|error| Error::new(format!("cannot make a cgroup below {}: {error}", outer.shown())))?;
+        let path = make_below(&outer, pid)?;
         let result = self.move_into(&path, &outer);
         if result.is_err() {
             let _ = fs::remove_dir(&path);
@@ -75,6 +71,24 @@ impl Prepared {
     }
 }
 
+/// A directory of our own, by our number. Who had that number before may have left one, or still live in it.
+fn make_below(outer: &Cgroup, pid: Pid) -> Result<PathBuf, Error> {
+    let mut result = Ok(());
+    for number in 0..8 {
+        let again = if number == 0 { String::new() } else { format!("-{number}") };
+        let path = outer.path.join(format!("kashim-run-{}{again}", pid.as_raw_nonzero()));
+        let _ = fs::remove_dir(&path);
+        result = fs::create_dir(&path);
+        match &result {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(_) => break,
+        }
+    }
+    let error = result.err().unwrap_or_else(|| ErrorKind::AlreadyExists.into());
+    Err(Error::new(format!("cannot make a cgroup below {}: {error}", outer.shown())))
+}
+
 fn move_to(cgroup: &Path) -> std::io::Result<()> {
     fs::OpenOptions::new().write(true).open(cgroup.join("cgroup.procs"))?.write_all(b"0")
 }
@@ -82,24 +96,31 @@ fn move_to(cgroup: &Path) -> std::io::Result<()> {
 /// Leaves a process behind that removes the cgroup once nobody is in it. It is not a child of ours, holds no descriptor of
 /// ours, has no terminal, and is in the outer cgroup.
 fn watch(cgroup: &Path, outer: &Path) -> std::io::Result<()> {
-    // SAFETY: this program has one thread here, so the child may do what it likes.
-    match unsafe { libc::fork() } {
+    match child() {
         -1 => Err(std::io::Error::last_os_error()),
         0 => {
             let _ = setsid();
-            // SAFETY: as above; the middle process ends at once.
-            if unsafe { libc::fork() } == 0 {
+            if child() == 0 {
                 watcher(cgroup, outer);
             }
             // SAFETY: ends the process, with nothing of our caller's to be cleaned up.
             unsafe { libc::_exit(0) }
         }
         child => {
-            // Where SIGCHLD is ignored there is nothing to wait for.
-            let _ = waitpid(Pid::from_raw(child), WaitOptions::empty());
+            // SAFETY: nothing is asked for.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::__WCLONE) };
             Ok(())
         }
     }
+}
+
+/// As fork(2), but that no signal tells of its end: where the caller has blocked SIGCHLD, the command would get it.
+fn child() -> libc::pid_t {
+    let nothing = 0usize;
+    // SAFETY: without CLONE_VM it is a copy of this process, as fork makes one; this program has one thread here, so
+    // nobody else holds a lock.
+    let child = unsafe { libc::syscall(libc::SYS_clone, nothing, nothing, nothing, nothing, nothing) };
+    child as libc::pid_t
 }
 
 fn watcher(cgroup: &Path, outer: &Path) {
