@@ -179,7 +179,8 @@ fn what_matters_is_said() -> Result {
     each(&cases, |(lines, words)| {
         let root = system(lines)?;
         root.write("etc/default/x", "A=1\nLD_PRELOAD=/y.so\n")?;
-        let output = run(&root, &["x"], 0)?;
+        let status = i32::from(words.first() == Some(&"error"));
+        let output = run(&root, &["x"], status)?;
         if words.is_empty() && !output.stderr.is_empty() {
             return Err(output.stderr.into());
         }
@@ -193,19 +194,19 @@ fn what_matters_is_said() -> Result {
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("a.conf"), format!("[Service]\n{text}\n"))?;
     }
-    expect_in(&run(&root, &["x"], 0)?.stderr, "UnsetEnvironment=KA_IDLE")?;
+    expect_in(&run(&root, &["x"], 1)?.stderr, "UnsetEnvironment=KA_IDLE")?;
     // A program that no preload reaches.
     let source = root.write("s.c", "int main(void) { return 0; }\n")?;
     let program = compile("cc", &source, &["-static"])?;
     root.copy_program(&program, "usr/bin/x")?;
-    let output = run(&root, &["x"], 0)?;
+    let output = run(&root, &["x"], 1)?;
     expect_in(&output.stderr, "statically linked")?;
     expect_in(&output.stderr, "--mode cgroup")?;
     // A unit that is not there yet.
     expect_in(&run(&root, &["y"], 0)?.stderr, "there is no y.service")?;
     // Of an instance, the template counts.
     root.write("usr/lib/systemd/system/z@.service", "[Service]\nUnsetEnvironment=LD_PRELOAD\n")?;
-    expect_in(&run(&root, &["z@1"], 0)?.stderr, "z@1.service: UnsetEnvironment")?;
+    expect_in(&run(&root, &["z@1"], 1)?.stderr, "z@1.service: UnsetEnvironment")?;
     Ok(())
 }
 

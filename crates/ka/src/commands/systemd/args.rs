@@ -46,5 +46,5 @@ it. The unit itself is never touched, and systemd is not told: systemctl daemon-
 With --mode cgroup there is a second file, a unit that pins the program of ka attach (Linux 6.1) before the service \
 starts: for what no preload reaches.
 
-Exit status: 0; 1 if there was nothing to --remove; 2 for a bad command line; 125 if ka itself fails, or if what --write \
-would have written would do harm, or nothing.";
+Exit status: 0; 1 if what was printed would do harm, or nothing, or if there was nothing to --remove; 2 for a bad command \
+line; 125 if ka itself fails, or for --write where 1 would be for printing.";

@@ -50,7 +50,7 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     }
     if !args.write {
         print(files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join("\n"))?;
-        return Ok(Exit::Yes);
+        return Ok(if matters.errors.is_empty() { Exit::Yes } else { Exit::No });
     }
     if !matters.errors.is_empty() {
         return Err(Error::new("nothing was written"));
