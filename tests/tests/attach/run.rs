@@ -24,6 +24,9 @@ pub fn trials() -> Vec<Trial> {
             the_environment_and_the_pipes,
         ),
         with("killed", &[], killed),
+        with("killed_at_the_start", &[Prog("sh")], killed_at_the_start),
+        with("killed_with_the_outer_cgroup", &[], killed_with_the_outer_cgroup),
+        with("the_watcher_sleeps", &[Prog("python3")], the_watcher_sleeps),
         with("what_cannot_be_executed", &[], what_cannot_be_executed),
         with("without_the_right", &[], without_the_right),
         with("in_a_scope_of_systemd", &[Prog("unshare")], in_a_scope_of_systemd),
@@ -54,10 +57,9 @@ fn inner(cgroup: &Cgroup) -> Vec<PathBuf> {
 
 fn until_gone(cgroup: &Cgroup) -> Result {
     until("the command's cgroup to go", || Ok(inner(cgroup).is_empty().then_some(())))?;
-    // And nobody who watched over it.
-    until("the watcher to go", || {
-        Ok(fs::read_to_string(cgroup.path().join("cgroup.procs"))?.is_empty().then_some(()))
-    })
+    // And nobody of ours is in the outer one.
+    assert_eq!(fs::read_to_string(cgroup.path().join("cgroup.procs"))?, "");
+    Ok(())
 }
 
 /// Starts the client, and proves that it runs in a cgroup of its own with a connection like this.
@@ -139,8 +141,10 @@ fn the_environment_and_the_pipes() -> Result {
         kashim_tests::shells::ka_run()?.display(),
         program.display()
     );
-    // What a caller has blocked waits for the command: nothing of ours may.
-    let blocks = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD]); \
+    // What a caller has blocked waits for the command, and who adopts orphans (PR_SET_CHILD_SUBREAPER) goes on doing so:
+    // nothing of ours may be among them.
+    let blocks = "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); \
+                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD]); \
                   os.execvp(sys.argv[1], sys.argv[1:])";
     let said = cgroup.enter(|| Program::new("sh").args(["-c", &line]).env("BLOCKS", blocks).succeed())?;
     assert_eq!(String::from_utf8(said)?, "B=2\nA=3\na b\n\n1\n0\nend\n");
@@ -155,6 +159,62 @@ fn killed() -> Result {
     let client = connects(&cgroup, |port| Ok(ka_run(&[], &program)?.arg(port)), ours())?;
     Program::new("kill").args(["-9", &client.pid().to_string()]).succeed()?;
     until_gone(&cgroup)
+}
+
+/// Whenever that is: nothing is left.
+fn killed_at_the_start() -> Result {
+    let program = client(&["-static"])?;
+    let cgroup = Cgroup::new()?;
+    let line = "for i in 1 2 3; do for wait in 0 .004 .008 .012 .016 .02 .03 .04 .05; do \
+                \"$@\" & sleep $wait; kill -$SIGNAL $!; wait $!; done; done";
+    for signal in ["TERM", "KILL"] {
+        let mut shell = Program::new("sh").args(["-c", line, "sh"]).env("SIGNAL", signal);
+        shell = shell.arg(kashim_tests::shells::ka_run()?).args(["--mode", "cgroup"]).arg(&program).arg("1");
+        cgroup.enter(|| shell.run())?;
+        until_gone(&cgroup)?;
+    }
+    Ok(())
+}
+
+fn killed_with_the_outer_cgroup() -> Result {
+    let program = client(&["-static"])?;
+    let cgroup = Cgroup::new()?;
+    let client = connects(&cgroup, |port| Ok(ka_run(&[], &program)?.arg(port)), ours())?;
+    fs::write(cgroup.path().join("cgroup.kill"), "1")?;
+    until_gone(&cgroup)?;
+    drop(client);
+    Ok(())
+}
+
+/// The processor time that who watches over the command has used, in hundredths of a second.
+fn watchers_time(client: &Running, program: &Path) -> Result<u64> {
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let path = entry.path();
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|&b| b == 0).collect();
+        let is_it =
+            words.contains(&program.as_os_str().as_encoded_bytes()) && words.contains(&&b"--idle"[..]);
+        if is_it && !path.ends_with(client.pid().to_string()) {
+            let stat = fs::read_to_string(path.join("stat"))?;
+            let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
+            let numbers: Vec<u64> = rest.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            // utime and stime (proc(5)); the state is no number.
+            return Ok(numbers.get(10).ok_or("short")? + numbers.get(11).ok_or("short")?);
+        }
+    }
+    Err("nobody watches".into())
+}
+
+fn the_watcher_sleeps() -> Result {
+    let program = client(&["-static"])?;
+    let cgroup = Cgroup::new()?;
+    let client = connects(&cgroup, |port| Ok(ka_run(&[], &program)?.arg(port)), ours())?;
+    let before = watchers_time(&client, &program)?;
+    // Something else that uses half a second.
+    let busy = "import time\nwhile time.process_time() < .5: pass";
+    Program::new("python3").args(["-c", busy]).succeed()?;
+    let used = watchers_time(&client, &program)? - before;
+    if used < 5 { Ok(()) } else { Err(format!("{used} hundredths of a second").into()) }
 }
 
 fn what_cannot_be_executed() -> Result {
@@ -195,7 +255,7 @@ fn in_a_scope_of_systemd() -> Result {
         cgroup.path().display()
     );
     scratch.write_program("systemd-run", &script)?;
-    let enter = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && PATH=\"$1:$PATH\" && shift && exec \"$@\"";
+    let enter = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && touch /run/systemd/private && PATH=\"$1:$PATH\" && shift && exec \"$@\"";
     let listener = Listener::bind()?;
     let client = Program::new("unshare")
         .args(["--mount", "sh", "-c", enter, "sh"])

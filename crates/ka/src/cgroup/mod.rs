@@ -8,5 +8,6 @@ mod object;
 pub mod own;
 mod syscall;
 pub mod tree;
+mod watcher;
 
 pub use syscall::pin;

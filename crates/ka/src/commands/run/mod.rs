@@ -5,10 +5,12 @@ mod mode;
 pub mod usage;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use kashim_policy::skip::{self, Skipped};
 use kashim_policy::variables::Variable;
 use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 
@@ -55,6 +57,21 @@ fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit,
         Mode::Cgroup | Mode::Scope => {
             refuse_bad(given, "nothing was run")?;
             let path = command::find(called)?;
+            let policy = given.environment.policy();
+            let name = skip::base_name(called.as_bytes());
+            if let Some(by @ Skipped::Named) = skip::skipped(name, policy.get(Variable::Skip)) {
+                say(&format!(
+                    "note: {} is {}: running it without keepalive",
+                    shown(OsStr::from_bytes(name)),
+                    by.text()
+                ));
+                return Err(failed(words, &exec::exec(&path, words, &[])));
+            }
+            if policy.get(Variable::Log).is_some() {
+                say(
+                    "warning: KA_LOG is for the library, and does nothing here; ka attached counts what was set",
+                );
+            }
             let prepared = own::prepare(&given.settings().0)?;
             in_cgroup(&prepared, mode, &path, words)
         }
@@ -107,13 +124,15 @@ fn in_cgroup(prepared: &Prepared, mode: Mode, path: &Path, words: &[OsString]) -
     }
     let name = match mode {
         Mode::Scope => prepared.attach_here()?,
-        _ => match own::in_scope(again_as_scope(words)) {
-            Some(systemd_run) => {
-                let program = command::find(&systemd_run[0])?;
-                return Err(failed(&systemd_run, &exec::exec(&program, &systemd_run, &[])));
+        _ => {
+            // Without systemd-run a cgroup of our own does.
+            let scope = own::in_scope(again_as_scope(words));
+            let scope = scope.and_then(|scope| Some((command::find(scope.first()?).ok()?, scope)));
+            if let Some((systemd_run, scope)) = scope {
+                return Err(failed(&scope, &exec::exec(&systemd_run, &scope, &[])));
             }
-            None => prepared.enter()?,
-        },
+            prepared.enter()?
+        }
     };
     say(&format!("note: running it in the cgroup {name}, where the kernel sets its connections up"));
     Err(failed(words, &exec::exec(path, words, &[])))
