@@ -18,6 +18,10 @@ pub fn trials() -> Vec<Trial> {
         trial!(what_matters_is_said, &[Prog("cc")]),
         trial!(nothing_harmful_is_written),
         trial!(names_of_units),
+        trial!(where_settings_are_found, &[Prog("ln")]),
+        trial!(the_root_is_not_left, &[Prog("ln"), Prog("mkfifo")]),
+        trial!(all_or_nothing),
+        trial!(a_pin_for_each_unit),
     ]
 }
 
@@ -29,6 +33,11 @@ fn system(lines: &str) -> Result<Scratch> {
     }
     root.write("usr/lib/systemd/system/x.service", format!("[Service]\nExecStart=/usr/bin/x\n{lines}"))?;
     root.copy_program(Path::new("/bin/true"), "usr/bin/x")?;
+    // The library by the path that it has outside.
+    let library = built_tree()?.join("lib/libkashim.so");
+    let inside = root.join(library.strip_prefix("/")?);
+    fs::create_dir_all(inside.parent().ok_or("no directory")?)?;
+    fs::copy(library, inside)?;
     Ok(root)
 }
 
@@ -44,7 +53,7 @@ fn run(root: &Scratch, arguments: &[&str], status: i32) -> Result<Output> {
     Ok(output)
 }
 
-const DROPIN: &str = "etc/systemd/system/x.service.d/50-kashim.conf";
+const DROPIN: &str = "etc/systemd/system/x.service.d/zz-kashim.conf";
 const PINNING: &str = "etc/systemd/system/kashim-for-x.service";
 
 /// All files of a system, and what is in them.
@@ -106,7 +115,7 @@ fn written_and_removed() -> Result {
     // Again, with other values and in the other way: what is there is replaced.
     run(&root, &["x.service", "--mode", "cgroup", "--write"], 0)?;
     assert!(root.join(PINNING).exists());
-    expect_in(&fs::read_to_string(root.join(DROPIN))?, "BPFProgram=sock_ops:/sys/fs/bpf/kashim-x-service")?;
+    expect_in(&fs::read_to_string(root.join(DROPIN))?, "BPFProgram=sock_ops:/sys/fs/bpf/kashim-x~service")?;
     let said = run(&root, &["x", "--write"], 0)?;
     expect_in(
         &String::from_utf8_lossy(&said.stdout),
@@ -231,4 +240,135 @@ fn names_of_units() -> Result {
         ("x.timer", "give the service that it starts"),
     ];
     each(&cases, |(name, words)| expect_in(&run(&root, &[name], 2)?.stderr, words))
+}
+
+/// Puts a file into a system, with the directories that it needs.
+fn put(root: &Scratch, name: &str, text: &str) -> Result {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().ok_or("no directory")?)?;
+    Ok(fs::write(path, text)?)
+}
+
+fn link(root: &Scratch, target: &str, name: &str) -> Result {
+    fs::create_dir_all(root.join(name).parent().ok_or("no directory")?)?;
+    Program::new("ln").args(["-s", target]).arg(root.join(name)).succeed().map(|_| ())
+}
+
+const FILTER: &str = "[Service]\nSystemCallFilter=@basic-io\n";
+
+fn where_settings_are_found() -> Result {
+    // By each of these ways the filter is found.
+    let ways: [(&str, fn(&Scratch) -> Result); 7] = [
+        ("a prefix", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nExecStart=/usr/bin/x\n")?;
+            put(root, "etc/systemd/system/a-.service.d/f.conf", FILTER)
+        }),
+        ("an alias", |root| {
+            link(root, "/usr/lib/systemd/system/x.service", "etc/systemd/system/a-b.service")?;
+            put(root, "etc/systemd/system/x.service.d/f.conf", FILTER)
+        }),
+        ("the end of a file", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nSystemCallFilter=@basic-io\\")
+        }),
+        ("a mark at the beginning", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", &format!("\u{feff}{FILTER}"))
+        }),
+        ("quotes", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nSystemCallFilter=\"~@network-io\"\n")
+        }),
+        ("a link to a drop-in", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\n")?;
+            put(root, "srv/f", FILTER)?;
+            link(root, "/srv/f", "etc/systemd/system/a-b.service.d/f.conf")
+        }),
+        ("lines that end as on Windows", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", &FILTER.replace('\n', "\r\n"))
+        }),
+    ];
+    each(&ways.map(|(name, _)| name), |name| {
+        let root = system("")?;
+        let (_, way) = ways.iter().find(|(other, _)| other == name).ok_or("no way")?;
+        way(&root)?;
+        expect_in(&run(&root, &["a-b"], 1)?.stderr, "forbids setsockopt")
+    })?;
+    // What is masked or replaced does not count.
+    let root = system("")?;
+    put(&root, "usr/lib/systemd/system/x.service.d/f.conf", FILTER)?;
+    link(&root, "/dev/null", "etc/systemd/system/x.service.d/f.conf")?;
+    run(&root, &["x"], 0)?;
+    link(&root, "/dev/null", "etc/systemd/system/y.service")?;
+    expect_in(&run(&root, &["y"], 0)?.stderr, "masked")?;
+    // No obstacles.
+    let root = system("PrivateTmp=No\nProtectHome=read-only\n")?;
+    let said = run(&root, &["x"], 0)?.stderr;
+    assert_eq!(said, "");
+    // Of several that preload, the last one stays behind ours, escapes and specifiers as they mean.
+    let root = system("Environment=LD_PRELOAD=/a.so\n")?;
+    put(
+        &root,
+        "etc/systemd/system/x.service.d/override.conf",
+        "[Service]\nEnvironment=LD_PRELOAD=/b\\x2dc/%N.so\n",
+    )?;
+    let text = String::from_utf8(run(&root, &["x"], 0)?.stdout)?;
+    expect_in(&text, "/lib/libkashim.so:/b-c/%N.so\"")?;
+    // And ours is the last word: no drop-in comes behind it by the order of names.
+    assert!(DROPIN.ends_with("/zz-kashim.conf"));
+    Ok(())
+}
+
+fn the_root_is_not_left() -> Result {
+    let outside = Scratch::new()?;
+    let away = outside.path().display().to_string();
+    for (name, target) in [("etc", &away), ("etc/systemd/system/x.service.d", &away)] {
+        let root = system("")?;
+        if name == "etc" {
+            fs::remove_dir_all(root.join("etc"))?;
+        }
+        link(&root, target, name)?;
+        expect_in(&run(&root, &["x", "--write"], 125)?.stderr, "is no directory, or a link to one")?;
+        assert_eq!(files(outside.path())?, BTreeSet::new());
+    }
+    // Nothing that is read keeps us waiting.
+    let root = system("EnvironmentFile=/etc/default/pipe\n")?;
+    Program::new("mkfifo").arg(root.join("etc/default/pipe")).succeed()?;
+    run(&root, &["x"], 0)?;
+    let ka = Program::new(built_tree()?.join("bin/ka")).args(["systemd", "x", "--root", "/no/such"]);
+    expect_in(&ka.run()?.stderr, "no such directory")?;
+    // An image may lack the library.
+    let root = system("")?;
+    fs::remove_file(root.join(built_tree()?.join("lib/libkashim.so").strip_prefix("/")?))?;
+    expect_in(&run(&root, &["x"], 0)?.stderr, "there is no library at")
+}
+
+fn all_or_nothing() -> Result {
+    // A directory cannot be made.
+    let root = system("")?;
+    put(&root, "etc/systemd/system/x.service.d", "a file\n")?;
+    let before = files(root.path())?;
+    run(&root, &["x", "--write", "--mode", "cgroup"], 125)?;
+    assert_eq!(files(root.path())?, before);
+    // One of the two files is somebody else's.
+    let root = system("")?;
+    run(&root, &["x", "--write", "--mode", "cgroup"], 0)?;
+    put(&root, PINNING, "# somebody's\n")?;
+    let before = files(root.path())?;
+    run(&root, &["x", "--remove"], 125)?;
+    run(&root, &["x", "--write"], 125)?;
+    assert_eq!(files(root.path())?, before);
+    Ok(())
+}
+
+/// No two units share a pinned program, nor do the instances of a template.
+fn a_pin_for_each_unit() -> Result {
+    let root = system("")?;
+    let mut pins = BTreeSet::new();
+    for unit in ["a.b", "a-b", "a_b", "t@", "t@1", "t@2"] {
+        let text = String::from_utf8(run(&root, &[unit, "--mode", "cgroup"], 0)?.stdout)?;
+        let (_, pin) = text.split_once("sock_ops:").ok_or("no pin")?;
+        let pin = pin.lines().next().unwrap_or_default().to_owned();
+        assert!(!pin.replace("/sys/fs/bpf", "").contains('.'), "{pin}");
+        assert!(pins.insert(pin.clone()), "{pin} for two units");
+    }
+    assert!(pins.contains("/sys/fs/bpf/kashim-t@%i~service"), "{pins:?}");
+    Ok(())
 }

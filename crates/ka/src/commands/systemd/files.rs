@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::Error;
 use crate::preload::shown;
 
-/// The name of our drop-in. What comes later in the order of names wins over it.
-pub const DROPIN: &str = "50-kashim.conf";
+/// The name of our drop-in. It comes last in the order of names, since it takes over what others preload.
+pub const DROPIN: &str = "zz-kashim.conf";
 
 /// What all of our files begin with: only such a file is replaced, or removed.
 const MARK: &str = "# Written by ka systemd";
@@ -45,13 +45,17 @@ pub fn heading(unit: &str) -> String {
 
 /// A value as a word, between quotes, for systemd: nothing in it is expanded.
 pub fn quoted(text: &str) -> String {
+    with_specifiers(&text.replace('%', "%%"))
+}
+
+/// The same, but that its specifiers (`%n`) are.
+pub fn with_specifiers(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            '%' => out.push_str("%%"),
-            _ => out.push(letter),
+        if matches!(letter, '"' | '\\') {
+            out.push('\\');
         }
+        out.push(letter);
     }
     out.push('"');
     out
@@ -61,14 +65,13 @@ impl File {
     /// Writes it, in place of one of ours.
     pub fn write(&self) -> Result<(), Error> {
         let name = shown(&self.path);
-        self.refuse_others()?;
         let failed = |error: io::Error| Error::new(format!("{name}: cannot be written: {error}"));
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory).map_err(failed)?;
         }
         // Whole or not at all: systemd may read it at any time.
-        let new = self.path.with_extension("kashim-new");
-        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
+        let new = self.path.with_extension(format!("new{}", std::process::id()));
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new);
         let written = written.and_then(|mut file| file.write_all(self.text.as_bytes()));
         written.and_then(|()| fs::rename(&new, &self.path)).map_err(|error| {
             let _ = fs::remove_file(&new);
@@ -76,15 +79,28 @@ impl File {
         })
     }
 
-    /// An error if there is a file that is not ours.
-    pub fn refuse_others(&self) -> Result<(), Error> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(_) if !is_ours(&self.path) => Err(Error::new(format!(
-                "{}: is there, and not written by ka: move it away",
-                shown(&self.path)
-            ))),
-            _ => Ok(()),
+    /// An error if it cannot be written: there is a file that is not ours, or the way to it leads out of the root.
+    pub fn check(&self, root: &Path) -> Result<(), Error> {
+        let name = shown(&self.path);
+        if fs::symlink_metadata(&self.path).is_ok() && !is_ours(&self.path) {
+            return Err(Error::new(format!("{name}: is there, and not written by ka: move it away")));
         }
+        // On the system itself its own links count, but for one in the place of the directory of drop-ins.
+        let own = root == Path::new("/");
+        let between = self.path.ancestors().skip(1).take_while(|directory| *directory != root);
+        let between = between.filter(|directory| !own || directory.extension().is_some_and(|e| e == "d"));
+        for directory in between {
+            match fs::symlink_metadata(directory) {
+                Ok(found) if !found.is_dir() => {
+                    return Err(Error::new(format!(
+                        "{name}: {} is no directory, or a link to one",
+                        shown(directory)
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -93,13 +109,21 @@ fn is_ours(path: &Path) -> bool {
     is_file && fs::read(path).is_ok_and(|text| text.starts_with(MARK.as_bytes()))
 }
 
-/// Removes a file, if it is ours, and the directory of drop-ins if nothing else is in it. Whether it was there.
-pub fn remove(path: &Path) -> Result<bool, Error> {
+/// Whether there is a file to be removed; an error if it is not ours.
+pub fn check_removal(path: &Path) -> Result<bool, Error> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(false);
     }
-    if !is_ours(path) {
-        return Err(Error::new(format!("{}: not written by ka, so it stays", shown(path))));
+    if is_ours(path) {
+        return Ok(true);
+    }
+    Err(Error::new(format!("{}: not written by ka, so it stays", shown(path))))
+}
+
+/// Removes a file, if it is ours, and the directory of drop-ins if nothing else is in it. Whether it was there.
+pub fn remove(path: &Path) -> Result<bool, Error> {
+    if !check_removal(path)? {
+        return Ok(false);
     }
     fs::remove_file(path)
         .map_err(|error| Error::new(format!("{}: cannot be removed: {error}", shown(path))))?;

@@ -19,13 +19,16 @@ use crate::output::print::print;
 use crate::output::say::say;
 use crate::preload::{library, shown, value};
 use args::{Mode, SystemdArgs};
-use files::{DROPIN, File, dropin, heading, pinning_path, pinning_unit, quoted};
+use files::{DROPIN, File, dropin, heading, pinning_path, pinning_unit, quoted, with_specifiers};
 use matters::Matters;
 use unit::Unit;
 
 /// Prints, writes or removes the files.
 pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     let unit = Unit::read(&args.unit, &args.root, DROPIN)?;
+    if !args.root.is_dir() {
+        return Err(Error::new(format!("--root {}: there is no such directory", shown(&args.root))));
+    }
     if args.remove {
         return remove(&unit.name, &args.root);
     }
@@ -38,7 +41,9 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         Mode::Preload => for_preload(&unit, &args.root, &given)?,
         Mode::Cgroup => (for_cgroup(&unit.name, &args.root, &given)?, Matters::default()),
     };
-    if unit.file.is_none() {
+    if unit.masked {
+        say(&format!("warning: {} is masked: nobody can start it", unit.name));
+    } else if unit.file.is_none() {
         say(&format!("warning: there is no {} below {}", unit.name, shown(&args.root)));
     }
     for (kind, texts) in
@@ -55,7 +60,10 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     if !matters.errors.is_empty() {
         return Err(Error::new("nothing was written"));
     }
-    files.iter().try_for_each(File::refuse_others)?;
+    files.iter().try_for_each(|file| file.check(&args.root))?;
+    if args.mode == Mode::Preload {
+        files::check_removal(&pinning_path(&args.root, &unit.name))?;
+    }
     files.iter().try_for_each(File::write)?;
     if args.mode == Mode::Preload {
         // What an earlier --mode cgroup has left.
@@ -70,7 +78,12 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
 
 fn remove(unit: &str, root: &Path) -> Result<Exit, Error> {
     let mut any = false;
-    for path in [dropin(root, unit), pinning_path(root, unit)] {
+    let paths = [dropin(root, unit), pinning_path(root, unit)];
+    // All or nothing.
+    for path in &paths {
+        files::check_removal(path)?;
+    }
+    for path in paths {
         if files::remove(&path)? {
             print(format!("removed: {}\n", shown(&path)))?;
             any = true;
@@ -94,10 +107,15 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
         .into_iter()
         .filter_map(|word| word.strip_prefix("LD_PRELOAD=").map(str::to_owned));
     let preloads = value::preload(&OsString::from(there.next_back().unwrap_or_default()), &[], &library.path);
-    let preloads = preloads.to_str().ok_or_else(|| Error::new("the library's path is not UTF-8"))?.to_owned();
+    let cannot = || Error::new("the library's path, or what the unit preloads, cannot stand in a unit");
+    let preloads =
+        preloads.to_str().filter(|text| !text.chars().any(char::is_control)).ok_or_else(cannot)?.to_owned();
+    let ours = library.path.to_str().ok_or_else(cannot)?;
     let mut text = heading(&unit.name);
     text += "[Service]\n";
-    let _ = writeln!(text, "Environment={}", quoted(&format!("LD_PRELOAD={preloads}")));
+    // What the unit has may hold specifiers, which stay.
+    let preloads = preloads.replace(ours, &ours.replace('%', "%%"));
+    let _ = writeln!(text, "Environment={}", with_specifiers(&format!("LD_PRELOAD={preloads}")));
     text += &variables(given, &[])?;
     Ok((vec![File { path: dropin(root, &unit.name), text }], matters))
 }
@@ -105,16 +123,20 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
 /// The drop-in for a program that systemd attaches, and the unit that pins it.
 fn for_cgroup(unit: &str, root: &Path, given: &Given) -> Result<Vec<File>, Error> {
     let pinning = pinning_unit(unit);
-    // A name in a BPF file system has no dots.
-    let pin = format!("/sys/fs/bpf/kashim-{}", unit.replace(['.', '\\'], "-"));
+    // Of a template, each instance has its own.
+    let whose = unit.replace("@.", "@%i.");
+    let pinning = pinning.replace("@.", "@%i.");
+    // A name in a BPF file system has no dots, and that of a unit none of these.
+    let pin = format!("/sys/fs/bpf/kashim-{}", whose.replace('.', "~").replace('\\', "+"));
     let ka = env::current_exe().map_err(|error| Error::new(format!("cannot find myself: {error}")))?;
-    let ka = quoted(ka.to_str().ok_or_else(|| Error::new("the path of ka is not UTF-8"))?);
+    let ka = ka.to_str().filter(|path| !path.chars().any(char::is_control));
+    let ka = quoted(ka.ok_or_else(|| Error::new("the path of ka cannot stand in a unit"))?);
     let variables = variables(given, &[Variable::Log, Variable::Skip])?;
     let mut first = heading(unit);
     let _ = write!(
         first,
-        "[Unit]\nDescription=Keepalive program for {unit}\nDocumentation=man:ka-attach(1)\n\
-         RequiresMountsFor=/sys/fs/bpf\nBefore={unit}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
+        "[Unit]\nDescription=Keepalive program for {whose}\nDocumentation=man:ka-attach(1)\n\
+         RequiresMountsFor=/sys/fs/bpf\nBefore={whose}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
          ExecStart={ka} attach --pin {pin}\nExecStop=-/bin/rm -f {pin} {pin}-hold\n"
     );
     let mut second = heading(unit);
