@@ -257,8 +257,9 @@ fn link(root: &Scratch, target: &str, name: &str) -> Result {
 const FILTER: &str = "[Service]\nSystemCallFilter=@basic-io\n";
 
 fn where_settings_are_found() -> Result {
+    type Way = (&'static str, fn(&Scratch) -> Result);
     // By each of these ways the filter is found.
-    let ways: [(&str, fn(&Scratch) -> Result); 7] = [
+    let ways: [Way; 7] = [
         ("a prefix", |root| {
             put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nExecStart=/usr/bin/x\n")?;
             put(root, "etc/systemd/system/a-.service.d/f.conf", FILTER)
