@@ -88,7 +88,7 @@ pub fn apart<F: FnMut()>(mut steps: F) {
 }
 
 /// Whether the host has left its pid namespace for its children: then the first one of them is the init of the new one,
-/// which is over when that ends (unshare(2), CLONE_NEWPID). Without /proc it is not.
+/// which is over when that ends (unshare(2), CLONE_NEWPID). Without /proc that cannot be told, and may be so.
 fn would_be_init() -> bool {
     let link = |path: &CStr| {
         let mut link = [0u8; 32];
@@ -98,7 +98,7 @@ fn would_be_init() -> bool {
         (length > 0).then_some(link)
     };
     let own = link(c"/proc/thread-self/ns/pid");
-    own.is_some() && own != link(c"/proc/thread-self/ns/pid_for_children")
+    own.is_none() || own != link(c"/proc/thread-self/ns/pid_for_children")
 }
 
 unsafe extern "C" fn run<F: FnMut()>(steps: *mut c_void) {

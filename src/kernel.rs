@@ -9,6 +9,7 @@ use kashim_policy::keepalive::{Defaults, Field};
 use kashim_policy::socket::{Errno, Opt, Opts, Socket, is_shortage};
 use libc::{AF_INET, AF_INET6, sockaddr_in, sockaddr_in6, socklen_t};
 
+use crate::apart::Blocked;
 use crate::{choices, errno, real};
 
 /// A descriptor of the host's.
@@ -45,6 +46,10 @@ impl Socket for Fd {
 
     fn defaults(&mut self) -> Defaults {
         NAMESPACE.get().unwrap_or_else(own_socket)
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.listener >= 0
     }
 
     fn chosen(&mut self) -> Opts {
@@ -124,6 +129,8 @@ impl Packed {
 #[cold]
 #[inline(never)]
 fn own_socket() -> Defaults {
+    // A handler that leaves with a jump would leave the descriptor.
+    let _blocked = Blocked::all();
     // By bare system calls, so that a preloaded library that counts descriptors sees none.
     // SAFETY: three numbers.
     let fd = unsafe { libc::syscall(libc::SYS_socket, AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
@@ -199,13 +206,13 @@ impl Fd {
     }
 
     /// The address and port at this end.
-    pub fn local(&self) -> Option<(IpAddr, u16)> {
+    pub fn local(&self) -> Result<(IpAddr, u16), Errno> {
         let mut address = Address([0; SIZE]);
         let mut length = SIZE as socklen_t;
         let at = address.0.as_mut_ptr();
         // SAFETY: both point to variables of ours of the size that is said.
         let result = unsafe { libc::syscall(libc::SYS_getsockname, self.number, at, &raw mut length) };
-        if result == 0 { address.internet() } else { None }
+        if result == 0 { address.internet() } else { Err(errno::last()) }
     }
 
     /// The address and port at the other end.
@@ -213,12 +220,13 @@ impl Fd {
     /// Not by getpeername(2), which knows no peer before the handshake is done, nor from the address that the program
     /// gave: its memory may have changed since. This option is answered in every state (`inet_getname` in the kernel's
     /// net/ipv4/af_inet.c), for no more bytes than the address has (`sk_getsockopt` in net/core/sock.c).
-    pub fn peer(&self) -> Option<(IpAddr, u16)> {
+    pub fn peer(&self) -> Result<(IpAddr, u16), Errno> {
         let mut address = Address([0; SIZE]);
         let at = address.0.as_mut_ptr().cast();
-        getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, size_of::<sockaddr_in>())?;
+        getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, size_of::<sockaddr_in>())
+            .ok_or_else(errno::last)?;
         if address.family() == AF_INET6 {
-            getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, SIZE)?;
+            getsockopt(self.number, libc::SOL_SOCKET, libc::SO_PEERNAME, at, SIZE).ok_or_else(errno::last)?;
         }
         address.internet()
     }
@@ -237,14 +245,14 @@ impl Address {
     }
 
     /// An internet address and its port.
-    fn internet(&self) -> Option<(IpAddr, u16)> {
+    fn internet(&self) -> Result<(IpAddr, u16), Errno> {
         let [_, _, p, q, a, b, c, d, v6 @ ..] = self.0;
         let [v6 @ .., _, _, _, _] = v6;
         let ip = match self.family() {
             AF_INET => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
             AF_INET6 => IpAddr::V6(Ipv6Addr::from(v6)),
-            _ => return None,
+            _ => return Err(libc::EAFNOSUPPORT),
         };
-        Some((ip, u16::from_be_bytes([p, q])))
+        Ok((ip, u16::from_be_bytes([p, q])))
     }
 }

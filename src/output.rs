@@ -13,6 +13,7 @@ use core::ptr::null;
 use libc::syscall;
 
 use crate::apart::{Blocked, Signals, apart};
+use crate::errno;
 
 const FD: c_int = 2;
 
@@ -29,7 +30,7 @@ impl Stderr {
     /// What stands there now, if it may be written to: something is open, and it is no internet socket, whose peer
     /// would read our words as data.
     pub fn now() -> Option<Stderr> {
-        let at = Stderr::look()?;
+        let (at, _) = Stderr::look()?;
         let mut domain: c_int = 0;
         let mut length = size_of::<c_int>() as libc::socklen_t;
         let (value, size) = (&raw mut domain, &raw mut length);
@@ -39,15 +40,22 @@ impl Stderr {
         (result != 0 || !matches!(domain, libc::AF_INET | libc::AF_INET6)).then_some(at)
     }
 
-    fn look() -> Option<Stderr> {
+    /// And whether it is a pipe.
+    fn look() -> Option<(Stderr, bool)> {
         let stat = stat(FD)?;
-        Some(Stderr { device: stat.st_dev, inode: stat.st_ino, made: made(FD) })
+        let is_pipe = stat.st_mode & libc::S_IFMT == libc::S_IFIFO;
+        Some((Stderr { device: stat.st_dev, inode: stat.st_ino, made: made(FD) }, is_pipe))
     }
 
     /// Writes text, if the same thing still stands on descriptor 2 and takes it at once.
     pub fn write(&self, text: &[u8]) {
         let Some(blocked) = Blocked::all() else { return };
-        if Stderr::look() == Some(*self) && takes_more() && !write(FD, text) {
+        let Some((stderr, is_pipe)) = Stderr::look() else { return };
+        if stderr != *self || !takes_more() {
+            return;
+        }
+        let written = if is_pipe { write_now(text) } else { write(FD, text) };
+        if !written {
             blocked.take_back(SIGNALS);
         }
     }
@@ -103,6 +111,20 @@ pub fn to_file(path: &[u8], text: &[u8]) {
             write(fd as c_int, text);
         }
     });
+}
+
+/// One write to the pipe on descriptor 2 that does not wait, also if somebody else has filled it since; whether it wrote
+/// something. Before Linux 6.4 pipes do not know how.
+fn write_now(text: &[u8]) -> bool {
+    /// In the kernel's include/uapi/linux/fs.h.
+    const RWF_NOWAIT: c_int = 8;
+    let part = libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: text.len() };
+    // SAFETY: one part, of so many bytes, which are only read; at no position.
+    let result = unsafe { syscall(libc::SYS_pwritev2, FD, &raw const part, 1, -1i64, -1i64, RWF_NOWAIT) };
+    if result < 0 && matches!(errno::last(), libc::EOPNOTSUPP | libc::ENOSYS) {
+        return write(FD, text);
+    }
+    result >= 0
 }
 
 /// One write; whether it wrote something.

@@ -156,7 +156,7 @@ pub fn loaded(settings: &Settings, skipped: bool) {
     let mut line = line();
     let out = &mut line;
     if skipped {
-        out.push_str("left alone: named in KA_SKIP");
+        out.push_str("left alone by its name");
     } else {
         out.push_str("loaded ");
         out.push_str(env!("CARGO_PKG_VERSION"));

@@ -9,7 +9,7 @@ use kashim_policy::decide;
 use kashim_policy::outcome::{Outcome, SkipReason};
 use kashim_policy::rules::Service;
 use kashim_policy::settings::Settings;
-use kashim_policy::socket::{self, Opt, Socket};
+use kashim_policy::socket::{self, Errno, Opt, Socket};
 
 use crate::kernel::{self, Fd};
 use crate::{choices, report, start};
@@ -34,7 +34,7 @@ pub fn after_connect(settings: &Settings, fd: c_int, result: c_int, errno: c_int
     if socket::connect_started(result, errno) {
         check(settings, "connect", Fd::new(fd), |socket| {
             let (peer, port) = socket.peer()?;
-            Some(Service { peer, port })
+            Ok(Service { peer, port })
         });
     }
 }
@@ -45,14 +45,19 @@ pub fn after_accept(settings: &Settings, hook: &str, listener: c_int, fd: c_int)
     check(settings, hook, Fd::accepted(fd, listener), |socket| {
         let (_, port) = socket.local()?;
         let (peer, _) = socket.peer()?;
-        Some(Service { peer, port })
+        Ok(Service { peer, port })
     });
 }
 
 #[inline(always)]
-fn check(settings: &Settings, hook: &str, mut fd: Fd, mut service: impl FnMut(&mut Fd) -> Option<Service>) {
+fn check(
+    settings: &Settings,
+    hook: &str,
+    mut fd: Fd,
+    mut service: impl FnMut(&mut Fd) -> Result<Service, Errno>,
+) {
     let outcome = decide::check(settings, &mut fd, &mut service);
-    let peer = if report::is_logging() { fd.peer() } else { None };
+    let peer = if report::is_logging() { fd.peer().ok() } else { None };
     report::outcome(hook, fd.number, peer, &outcome);
 }
 

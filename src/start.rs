@@ -36,7 +36,9 @@ struct Place(UnsafeCell<Settings>);
 unsafe impl Sync for Place {}
 
 unsafe extern "C" {
-    /// environ(7). Another thread may change it, but none is running that would while libraries are loaded.
+    /// environ(7), by the name that no program has for a variable of its own. Another thread may change it, but none is
+    /// running that would while libraries are loaded.
+    #[link_name = "__environ"]
     static mut environ: *const *const c_char;
 }
 

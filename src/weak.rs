@@ -16,7 +16,7 @@ use core::ptr::read_volatile;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 core::arch::global_asm!(
     // All that the library refers to, in the one object that a release build is made of.
-    ".weak __errno_location, environ, getauxval, syscall",
+    ".weak __errno_location, __environ, getauxval, syscall",
     ".weak dlsym, _dl_sym",
     // Those of src/memory.rs.
     ".hidden memcpy, memset, bcmp, strlen",

@@ -11,7 +11,7 @@ use crate::keepalive::{Defaults, Desired, Field, PerField};
 use crate::outcome::{Outcome, SkipReason, Write};
 use crate::rules::{Action, Service};
 use crate::settings::Settings;
-use crate::socket::{Opt, Opts, Socket};
+use crate::socket::{Errno, Opt, Opts, Socket};
 
 /// A new TCP socket, made by `socket`. Without rules everything is set now. With rules the peer has to be known first,
 /// and nothing is set that would have to be taken back.
@@ -38,7 +38,7 @@ pub fn set_up(settings: &Settings, socket: &mut impl Socket) -> Outcome {
 pub fn check<S: Socket>(
     settings: &Settings,
     socket: &mut S,
-    service: &mut dyn FnMut(&mut S) -> Option<Service>,
+    service: &mut dyn FnMut(&mut S) -> Result<Service, Errno>,
 ) -> Outcome {
     // The first look tells whether it is TCP, and is all that most sockets need.
     let Ok(idle) = socket.get(Opt::Value(Field::Idle)) else { return Outcome::Skipped(SkipReason::NotTcp) };
@@ -52,7 +52,12 @@ pub fn check<S: Socket>(
         }
         return without_rules(settings, socket, &global, &defaults, idle);
     }
-    let service = service(socket);
+    let service = match service(socket) {
+        // It is not connected after all.
+        Err(libc::ENOTCONN) => return Outcome::Skipped(SkipReason::PeerUnknown),
+        // Where the kernel does not answer, no rule is for it.
+        service => service.ok(),
+    };
     with_rules(settings, socket, service, &global, &defaults, idle)
 }
 
@@ -94,13 +99,16 @@ fn with_rules(
     let force = settings.force;
     let shown = Shown::read(socket, idle, |_| true);
     let chosen = if force { Opts::default() } else { socket.chosen() };
-    let ours = Ours::find(settings, &shown, chosen, defaults);
+    // An accepted socket has met with nobody's `connect`, and its listener neither.
+    let ours =
+        if socket.is_accepted() { Ours::NOTHING } else { Ours::find(settings, &shown, chosen, defaults) };
     let adjust = Adjust { force, shown, chosen, ours, defaults };
     match service.and_then(|service| settings.rules.find(&service)).map(|rule| &rule.action) {
         None => adjust.to(socket, true, global),
         Some(Action::Values(values)) => adjust.to(socket, true, &values.resolve(defaults)),
-        // Never forced. What an earlier connect to somebody else has set is taken back.
-        Some(Action::Off) if ours != Ours::NOTHING => adjust.to(socket, false, &Desired::NOTHING),
+        // Never forced. What an earlier connect to somebody else has set is taken back; with force it cannot be told from
+        // what the program has set.
+        Some(Action::Off) if ours != Ours::NOTHING && !force => adjust.to(socket, false, &Desired::NOTHING),
         Some(Action::Off) => Outcome::Skipped(SkipReason::Off),
     }
 }

@@ -46,6 +46,8 @@ pub trait Socket {
     fn defaults(&mut self) -> Defaults;
     /// What the program has set by itself, as far as is known: also to the value that was there already.
     fn chosen(&mut self) -> Opts;
+    /// Whether it was accepted, and so has its listener's options.
+    fn is_accepted(&self) -> bool;
 }
 
 /// Whether `socket` makes a TCP or MPTCP socket from these arguments, IPv4 or IPv6.

@@ -25,6 +25,7 @@ struct Fake {
     short: bool,
     /// What the program has set where the library saw it.
     chosen: Opts,
+    accepted: bool,
     /// The calls that were made, by what is between the host and the kernel.
     calls: Vec<String>,
 }
@@ -50,6 +51,7 @@ impl Fake {
             known: true,
             short: false,
             chosen: Opts::default(),
+            accepted: false,
             calls: Vec::new(),
         }
     }
@@ -124,6 +126,10 @@ impl Socket for Fake {
         self.namespace
     }
 
+    fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
     fn chosen(&mut self) -> Opts {
         self.chosen
     }
@@ -139,7 +145,7 @@ fn settings(entries: &[&str]) -> Box<Settings> {
 fn check(settings: &Settings, socket: &mut Fake, peer: &str) -> Outcome {
     decide::check(settings, socket, &mut |socket: &mut Fake| {
         socket.calls.push("who".to_owned());
-        Some(Service { peer: peer.parse().unwrap(), port: 80 })
+        Ok(Service { peer: peer.parse().unwrap(), port: 80 })
     })
 }
 
@@ -600,6 +606,10 @@ impl Socket for Picky {
         self.0.defaults()
     }
 
+    fn is_accepted(&self) -> bool {
+        self.0.is_accepted()
+    }
+
     fn chosen(&mut self) -> Opts {
         self.0.chosen()
     }
@@ -632,7 +642,7 @@ fn options_that_are_refused() {
     let settings = self::settings(&["KA_RULES=10.0.0.1 count=3"]);
     let mut socket = Picky(Fake::new(Kind::Tcp).program(OURS), &[Count]);
     let peer = Service { peer: HERE.parse().unwrap(), port: 80 };
-    let outcome = decide::check(&settings, &mut socket, &mut |_: &mut Picky| Some(peer));
+    let outcome = decide::check(&settings, &mut socket, &mut |_: &mut Picky| Ok(peer));
     assert_eq!(outcome, Outcome::Skipped(SkipReason::Refused(102)));
 }
 
@@ -678,10 +688,35 @@ fn which_sockets_are_tcp() {
 }
 
 #[test]
-fn a_peer_that_nobody_knows_has_no_rule() {
+fn a_peer_that_the_kernel_does_not_tell_has_no_rule() {
     let mut socket = Fake::new(Kind::Tcp);
-    _ = decide::check(&settings(&["KA_RULES=* off"]), &mut socket, &mut |_: &mut Fake| None);
+    let outcome =
+        decide::check(&settings(&["KA_RULES=* off"]), &mut socket, &mut |_: &mut Fake| Err(libc::EPERM));
+    assert!(matches!(outcome, Outcome::Written(_)));
     assert_eq!(socket.shows(), "on 60/15/9");
+}
+
+#[test]
+fn a_socket_without_a_peer_is_left_alone() {
+    let mut socket = Fake::new(Kind::Tcp);
+    let rules = settings(&["KA_RULES=10.9.9.9 off"]);
+    let outcome = decide::check(&rules, &mut socket, &mut |_: &mut Fake| Err(libc::ENOTCONN));
+    assert_eq!(outcome, Outcome::Skipped(SkipReason::PeerUnknown));
+    assert_eq!(socket.shows(), "off 7200/75/9");
+}
+
+/// A listener whose own values equal ours hands them on: `off` takes nothing of that away.
+#[test]
+fn what_is_accepted_has_nothing_of_ours() {
+    for entries in [&["KA_RULES=* off"][..], &["KA_RULES=* off", "KA_FORCE=1"]] {
+        let mut socket =
+            Fake::new(Kind::Tcp).program(&[("ka", 1), ("idle", 60), ("interval", 15), ("count", 9)]);
+        socket.accepted = true;
+        let before = socket.shows();
+        let outcome = check(&settings(entries), &mut socket, HERE);
+        assert_eq!(outcome, Outcome::Skipped(SkipReason::Off), "{entries:?}");
+        assert_eq!(socket.shows(), before, "{entries:?}");
+    }
 }
 
 // What must hold whatever the settings are, and whatever the program does.

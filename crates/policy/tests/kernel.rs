@@ -92,6 +92,10 @@ impl Socket for Real {
         namespace()
     }
 
+    fn is_accepted(&self) -> bool {
+        false
+    }
+
     fn chosen(&mut self) -> Opts {
         Opts::default()
     }
@@ -168,7 +172,7 @@ fn which_sockets_are_tcp() {
 fn connections_that_came_another_way() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut service = |_: &mut Real| Some(Service { peer: address.ip(), port: address.port() });
+    let mut service = |_: &mut Real| Ok(Service { peer: address.ip(), port: address.port() });
     let here = namespace();
     let settings = read(&["KA_IDLE=77".into(), "KA_INTERVAL=11".into(), "KA_COUNT=5".into()]);
     let connect = || {
@@ -194,7 +198,7 @@ fn connections_that_came_another_way() {
     _ = decide::set_up(&settings, &mut socket);
     _ = decide::check(&settings, &mut socket, &mut service);
     assert_eq!(socket.shows(), (false, here.0));
-    _ = decide::check(&settings, &mut socket, &mut |_: &mut Real| None);
+    _ = decide::check(&settings, &mut socket, &mut |_: &mut Real| Err(libc::EPERM));
     assert_eq!(socket.shows(), (true, [77, 15, 9, 0]));
     _ = decide::check(&settings, &mut socket, &mut service);
     assert_eq!(socket.shows(), (false, here.0));

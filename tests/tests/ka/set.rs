@@ -32,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(the_systems_values, &lab),
         trial!(dry_run, &python),
         trial!(warnings_are_named, &python),
+        trial!(a_reader_that_leaves, &python),
         trial!(redis_and_its_later_clients, &[Prog("redis-server")]),
         trial!(neither_stopped_nor_traced, &[Prog("python3"), Prog("strace")]),
         trial!(only_tcp, &python),
@@ -505,6 +506,29 @@ fn bad_arguments() -> Result {
         let output = run_ka(arguments)?;
         expect_status(&output, status)?;
         expect_in(&output.stderr, complaint)?;
+    }
+    Ok(())
+}
+
+/// Whoever reads only the beginning, or nothing: all sockets are changed, and the status tells of the report.
+fn a_reader_that_leaves() -> Result {
+    let mut holder = Holder::start()?;
+    for _ in 0..40 {
+        holder.pair("4")?;
+    }
+    let pid = holder.pid();
+    for (idle, reader) in [(61, "| head -n 1"), (62, "| true"), (63, "> /dev/full")] {
+        let line = format!("{{ {} set --idle {idle} {pid}; echo $? >&2; }} {reader}", ka()?.display());
+        let output = Program::new("sh").args(["-c", &line]).run()?;
+        // What fits into the pipe before the reader has left is written.
+        let status = output.stderr.lines().last().unwrap_or_default().to_owned();
+        if !(status == "125" || (status == "0" && reader != "> /dev/full")) {
+            return Err(format!("{reader}: {}", output.stderr).into());
+        }
+        let other = holder.sockets().into_iter().filter(|socket| socket.keepalive.idle != idle).count();
+        if other > 0 {
+            return Err(format!("{reader}: {other} sockets are not changed: {}", output.stderr).into());
+        }
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `KA_RULES`, alone and with `KA_FORCE`, and `KA_USER_TIMEOUT`: what the kernel has for a socket in the end.
 
-use kashim_tests::{Need, Preload, Result, Steps, Trial, both_with, each, free_port, trial};
+use kashim_tests::{
+    Need, Preload, Program, Result, Steps, Trial, both_with, each, free_port, library, trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     const CC: Need = Need::Program("cc");
@@ -19,6 +21,8 @@ pub fn trials() -> Vec<Trial> {
             each(MPTCP, |(settings, script)| both_with(Preload::OURS, settings, script))
         }),
         trial!(as_many_rules_as_fit, &[CC]),
+        trial!(a_socket_that_is_disconnected, &[Need::Program("python3")]),
+        trial!(a_listener_with_values_like_ours, &[Need::Program("python3")]),
         trial!(bad_rules_are_skipped, &[CC]),
         trial("namespaces_with_other_defaults", &[CC, Need::Root], || {
             each(NAMESPACES, |(rules, script)| with_rules(rules, script))
@@ -453,6 +457,67 @@ fn bad_rules_are_skipped() -> Result {
     ]) {
         assert!(line.starts_with(begins) && line.contains("; accepted: "), "{line}");
         assert!(line.ends_with("; rule skipped"), "{line}");
+    }
+    Ok(())
+}
+
+/// What a python program says under the library, with these settings.
+fn python(script: &str, settings: &[(&str, &str)]) -> Result<String> {
+    let mut program = Program::new("python3").args(["-c", script]).env("LIBRARY", library()?);
+    for (name, value) in settings {
+        program = program.env(name, value);
+    }
+    Ok(String::from_utf8(program.succeed()?)?.trim().to_owned())
+}
+
+/// What a socket shows, in python.
+const SHOW: &str = "
+import ctypes, os, socket, sys
+def show(s):
+    numbers = [s.getsockopt(6, option) for option in (4, 5, 6)]
+    return f'{s.getsockopt(1, 9)} {numbers[0]}/{numbers[1]}/{numbers[2]}'
+def loaded(): assert 'libkashim' in open('/proc/self/maps').read()
+";
+
+/// It has no peer any more, so no rule is for it, and nothing is set; by a rule `off` neither before nor after.
+fn a_socket_that_is_disconnected() -> Result {
+    let script = format!(
+        "{SHOW}
+if 'LD_PRELOAD' not in os.environ:
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {{**os.environ, 'LD_PRELOAD': os.environ['LIBRARY']}})
+loaded()
+listener = socket.create_server(('127.0.0.1', 0))
+s = socket.create_connection(listener.getsockname())
+before = show(s)
+assert ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16) == 0
+print(before, show(s), sep=', ')"
+    );
+    let found = python(&script, &[("KA_RULES", "* off")])?;
+    assert_eq!(found, "0 7200/75/9, 0 7200/75/9");
+    Ok(())
+}
+
+/// Systemd can hand over a listener whose own values are just ours. What it accepts is the program's: `off` takes nothing
+/// of that away.
+fn a_listener_with_values_like_ours() -> Result {
+    let script = format!(
+        "{SHOW}
+if 'LD_PRELOAD' not in os.environ:
+    listener = socket.create_server(('127.0.0.1', 0))
+    listener.setsockopt(1, 9, 1)
+    for option, value in ((4, 60), (5, 15), (6, 9)): listener.setsockopt(6, option, value)
+    listener.set_inheritable(True)
+    environment = {{**os.environ, 'LD_PRELOAD': os.environ['LIBRARY'], 'LISTENER': str(listener.fileno())}}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+loaded()
+listener = socket.socket(fileno=int(os.environ['LISTENER']))
+client = socket.create_connection(listener.getsockname())
+accepted, _ = listener.accept()
+print(show(accepted))"
+    );
+    for force in ["0", "1"] {
+        let found = python(&script, &[("KA_RULES", "127.0.0.0/8 off"), ("KA_FORCE", force)])?;
+        assert_eq!(found, "1 60/15/9", "KA_FORCE={force}");
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("values", &[CC], || each(VALUES, value)),
         trial("values_of_force", &[CC], || each(BOOLEANS, force)),
+        trial!(a_program_with_its_own_environ, &[CC]),
+        trial!(a_pipe_on_standard_error, &[CC, Need::Program("strace")]),
         trial("values_of_disable", &[CC], || each(DISABLES, disable)),
         trial!(one_bad_value_does_not_spoil_the_others, &[CC]),
         trial("interval_follows_a_bad_or_short_idle", &[CC], interval_follows_idle),
@@ -907,7 +909,7 @@ fn programs_that_are_skipped() -> Result {
             nothing(&run)?;
         }
         let log = steps(&script, &[("KA_SKIP", skip), ("KA_LOG", "stderr")])?.program(path).run()?.stderr;
-        let alone = log.lines().last().is_some_and(|line| line.ends_with("] left alone: named in KA_SKIP"));
+        let alone = log.lines().last().is_some_and(|line| line.ends_with("] left alone by its name"));
         if alone != skipped {
             return Err(format!("the log says {log:?}").into());
         }
@@ -929,7 +931,7 @@ fn programs_that_are_skipped() -> Result {
     let text = scratch.write_program("text", &format!("#!{interpreter} s=socket inet stream 0\n"))?;
     let script = scratch.join("script");
     copy(&text, &script)?;
-    for (skip, loaded) in [("script", "left alone: named in KA_SKIP"), ("steps", "loaded ")] {
+    for (skip, loaded) in [("script", "left alone by its name"), ("steps", "loaded ")] {
         let log =
             Program::new(&script).preload(PLAIN).env("KA_SKIP", skip).env("KA_LOG", "stderr").run()?.stderr;
         assert!(log.starts_with("kashim: script[") && log.contains(loaded), "{log}");
@@ -985,4 +987,47 @@ fn setuid_programs() -> Result {
     }
     assert!(!log.exists());
     Ok(())
+}
+
+/// A variable of this name in the program is not the C library's.
+fn a_program_with_its_own_environ() -> Result {
+    let files = Scratch::new()?;
+    let source = files.write(
+        "own.c",
+        "#include <stdio.h>\n#include <sys/socket.h>\n#include <netinet/in.h>\nchar **environ;\n\
+         int main(void) { int fd = socket(AF_INET, SOCK_STREAM, 0), on = 0; socklen_t n = sizeof on; \
+         getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &n); printf(\"%d\\n\", on); return environ != 0; }\n",
+    )?;
+    let program = compile("cc", &source, &["-rdynamic"])?;
+    for (settings, want) in [(&[][..], "1\n"), (&[("KA_DISABLE", "1")], "0\n")] {
+        let said = Program::new(&program).preload(Preload::With(settings)).succeed()?;
+        assert_eq!(String::from_utf8(said)?, want, "{settings:?}");
+    }
+    Ok(())
+}
+
+/// Somebody else may fill it at any moment: the library's write does not wait then.
+fn a_pipe_on_standard_error() -> Result {
+    let files = Scratch::new()?;
+    let trace = files.join("trace");
+    let source = files.write(
+        "one.c",
+        "#include <sys/socket.h>\nint main(void) { return socket(AF_INET, SOCK_STREAM, 0) < 0; }\n",
+    )?;
+    let program = compile("cc", &source, &[])?;
+    let line = "strace -e trace=write,pwritev2 -o \"$TRACE\" -E LD_PRELOAD=\"$LIBRARY\" -E KA_LOG=stderr \"$PROGRAM\" 2>&1 | cat";
+    let said = Program::new("sh")
+        .args(["-c", line])
+        .env("TRACE", &trace)
+        .env("LIBRARY", library()?)
+        .env("PROGRAM", &program)
+        .succeed()?;
+    let said = String::from_utf8(said)?;
+    let calls = fs::read_to_string(&trace)?;
+    let waits = calls.lines().any(|call| call.starts_with("write(2"));
+    let old = calls.contains("EOPNOTSUPP");
+    if said.contains("socket fd 3: set keepalive on") && calls.contains("RWF_NOWAIT") && (old || !waits) {
+        return Ok(());
+    }
+    Err(format!("{said}{calls}").into())
 }

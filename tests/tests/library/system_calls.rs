@@ -216,7 +216,7 @@ const ADDED: &[Case] = &[
             ("rawset r idle 20", ""),
             (
                 "connect r @l",
-                "get idle, socket, get idle, get interval, get count, close, get interval, get count",
+                "get idle, rt_sigprocmask, rt_sigpending, socket, get idle, get interval, get count, close, rt_sigprocmask, get interval, get count",
             ),
             ("s=rawsocket inet stream 0", ""),
             ("rawset s idle 20", ""),

@@ -123,7 +123,7 @@ impl Summary {
         let port = if accepted { local.port() } else { peer.port() };
         let service = Service { peer: peer.ip(), port };
         let mut socket = Copied { socket, defaults: namespace.defaults, dry_run };
-        match decide::check(settings, &mut socket, &mut |_| Some(service)) {
+        match decide::check(settings, &mut socket, &mut |_| Ok(service)) {
             Outcome::Written(_) => self.set += 1,
             Outcome::Skipped(SkipReason::NotTcp) => {}
             Outcome::Skipped(reason) => {
@@ -187,6 +187,10 @@ impl Socket for Copied {
     }
 
     /// Nobody has seen what the program did.
+    fn is_accepted(&self) -> bool {
+        false
+    }
+
     fn chosen(&mut self) -> Opts {
         Opts::default()
     }

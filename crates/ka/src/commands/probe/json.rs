@@ -18,7 +18,7 @@ pub fn head(host: &str, port: u16, max: Duration, connections: usize) -> Value {
     json!({
         "version": VERSION, "ka": env!("CARGO_PKG_VERSION"), "host": host, "port": port, "address": null,
         "max_s": down(max), "connections": connections,
-        "finding": "unknown", "alive_s": null, "gone_s": null, "steady": true, "certain": true, "proxy": false, "interrupted": false,
+        "finding": "unknown", "alive_s": null, "gone_s": null, "steady": true, "certain": null, "proxy": false, "interrupted": false,
         "set": null, "suspects": [], "failed_connections": 0, "observations": [],
     })
 }
@@ -65,7 +65,7 @@ pub fn diagnosis(document: &mut Value, found: &Diagnosis, proxy: bool, interrupt
     document["alive_s"] = found.alive.map(down).into();
     document["gone_s"] = gone.map(up).into();
     document["steady"] = (!found.unsteady).into();
-    document["certain"] = found.is_certain().into();
+    document["certain"] = found.end.limit().map(|_| found.is_certain()).into();
     document["proxy"] = proxy.into();
     document["interrupted"] = interrupted.into();
     if let Some(advice) = found.alive.filter(|_| gives_advice(found)).and_then(for_silence) {

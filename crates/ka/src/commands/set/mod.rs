@@ -49,6 +49,9 @@ pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
             }
         }
     }
+    // Who reads only the first lines does not stop it halfway.
+    // SAFETY: no handler is installed, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     // Before anything is changed: who stops it shall hear what was.
     let stop = config.follow.then(Stop::listen).transpose();
     let stop = stop.map_err(|error| Error::new(format!("cannot wait for signals: {error}")))?;
@@ -58,6 +61,11 @@ pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
         follow(&mut sweepers, &config, &mut summary, stop);
     }
     summary.print(&config);
+    if summary.unread {
+        return Err(Error::new(
+            "standard output did not take all of the report; everything was done all the same",
+        ));
+    }
     Ok(if summary.refused || summary.found() == 0 { Exit::No } else { Exit::Yes })
 }
 
@@ -126,6 +134,8 @@ fn follow(sweepers: &mut Vec<Sweeper>, config: &Config, summary: &mut Summary, s
 /// What was done so far.
 #[derive(Debug, Default)]
 struct Summary {
+    /// Something of the report could not be written.
+    unread: bool,
     changed: u32,
     as_wanted: u32,
     not_changed: u32,
@@ -186,7 +196,7 @@ impl Summary {
                 format!(" (at most {} ms after it was connected)", late.as_millis())
             }
         };
-        say(&mut stdout(), &format!("{process} fd {fd}, {place}: {what}{when}"));
+        self.unread |= !say(&mut stdout(), &format!("{process} fd {fd}, {place}: {what}{when}"));
         if let Outcome::Changed(after) = outcome {
             self.warn(after);
         }
@@ -210,7 +220,7 @@ impl Summary {
         }
     }
 
-    fn print(&self, config: &Config) {
+    fn print(&mut self, config: &Config) {
         if self.found() == 0 {
             if !self.refused {
                 say(
@@ -232,14 +242,13 @@ impl Summary {
                 longest.as_millis()
             );
         }
-        say(&mut stdout(), &text);
+        self.unread |= !say(&mut stdout(), &text);
     }
 }
 
-/// Writes a line at once. That nobody reads it is no reason to stop changing sockets.
-fn say(out: &mut impl Write, line: &str) {
-    let _ = out.write_all(format!("{line}\n").as_bytes());
-    let _ = out.flush();
+/// Writes a line at once, and tells whether that worked. That nobody reads it is no reason to stop changing sockets.
+fn say(out: &mut impl Write, line: &str) -> bool {
+    out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 #[cfg(test)]
