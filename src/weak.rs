@@ -28,9 +28,9 @@ core::arch::global_asm!(
     ".globl kashim_weak_dl_sym",
     ".hidden kashim_weak_dl_sym",
     "kashim_weak_dl_sym: .8byte _dl_sym",
-    ".globl kashim_weak_errno_location",
-    ".hidden kashim_weak_errno_location",
-    "kashim_weak_errno_location: .8byte __errno_location",
+    ".globl kashim_weak_environ",
+    ".hidden kashim_weak_environ",
+    "kashim_weak_environ: .8byte __environ",
     ".popsection",
 );
 
@@ -42,7 +42,7 @@ compile_error!(
 unsafe extern "C" {
     static kashim_weak_dlsym: usize;
     static kashim_weak_dl_sym: usize;
-    static kashim_weak_errno_location: usize;
+    static kashim_weak_environ: usize;
 }
 
 /// dlsym(3).
@@ -63,8 +63,8 @@ pub fn dl_sym() -> Option<DlSym> {
 }
 
 /// Whether the process has a C library that we know: glibc and musl have all that the library refers to, and no other
-/// has this one.
+/// has this variable.
 pub fn has_libc() -> bool {
     // SAFETY: a word of data of ours.
-    unsafe { read_volatile(&raw const kashim_weak_errno_location) != 0 }
+    unsafe { read_volatile(&raw const kashim_weak_environ) != 0 }
 }
