@@ -115,6 +115,7 @@ fn rules_and_variables_hold() -> Result {
         Ok(Program::new(kashim_tests::shells::ka_run()?).arg(&program).arg(port).env("KA_IDLE", "33"))
     };
     connects(&cgroup, variables, Keepalive::new(33, 15, 9))?;
+    until_gone(&cgroup)?;
     // What is wrong with them is said, and nothing is run.
     let refused = cgroup.enter(|| ka_run(&[], &program)?.env("KA_RULES", "x off").run())?;
     expect_status(&refused, 125)?;
