@@ -1,5 +1,6 @@
-//! Compiling small C programs.
+//! Compiling small programs.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::fs;
@@ -7,8 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use crate::{Program, Result, target_dir};
+use crate::{Program, Result, Scratch, target_dir};
 
 /// Compiles one C file with `compiler` (`cc`, `musl-gcc`) and these flags, which come after the file so that `-l` works
 /// among them, and returns the path of the result. The result is kept in the target directory until the file or the
@@ -33,5 +35,19 @@ pub fn compile(compiler: &str, source: &Path, flags: &[&str]) -> Result<PathBuf>
             .succeed()?;
         fs::rename(&unfinished, &path)?;
     }
+    Ok(path)
+}
+
+/// The directory with a Java program, compiled at the first use in this process. Needs javac.
+pub fn java_classes(source: &Path) -> Result<PathBuf> {
+    static COMPILED: Mutex<BTreeMap<PathBuf, Scratch>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(classes) = compiled.get(source) {
+        return Ok(classes.path().to_owned());
+    }
+    let classes = Scratch::new()?;
+    Program::new("javac").arg("-d").arg(classes.path()).arg(source).succeed()?;
+    let path = classes.path().to_owned();
+    compiled.insert(source.to_owned(), classes);
     Ok(path)
 }

@@ -42,7 +42,7 @@ mod trials;
 mod wait;
 
 pub use cgroup::{Cgroup, cgroups, mount_cgroups};
-pub use compile::compile;
+pub use compile::{compile, java_classes};
 pub use installed::{built_tree, checkout};
 pub use ka::{dynamic_ka, ka};
 pub use library::{library, target_dir, workspace};

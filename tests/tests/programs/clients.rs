@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::OnceLock;
 
 use kashim_tests::servers::{Git, GitTransport, MariaDb, Postgres, Redis, Rsync, Ssh, git_head};
 use kashim_tests::{
-    Keepalive, Listener, Need, Preload, Program, Result, Scratch, Socket, Trial, program_file, read_line,
-    read_request, trial,
+    Keepalive, Listener, Need, Preload, Program, Result, Scratch, Socket, Trial, java_classes, program_file,
+    read_line, read_request, trial,
 };
+
+use super::{Case, switched_on_by_itself, touched_by_us};
 
 pub fn trials() -> Vec<Trial> {
     use Need::{Program as Prog, Python};
@@ -61,23 +61,10 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// One way of running a program, and the options that its socket then has.
-type Case = (Preload, Keepalive);
-
 const CURL: Keepalive = Keepalive { on: true, idle: 60, interval: 60, count: 9, user_timeout: 0 };
 const REDIS: Keepalive = Keepalive { on: true, idle: 15, interval: 5, count: 3, user_timeout: 0 };
 const NODE_AGENT: Keepalive = Keepalive { on: true, idle: 1, interval: 1, count: 10, user_timeout: 0 };
 const NODE_FETCH: Keepalive = Keepalive { on: true, idle: 60, interval: 1, count: 10, user_timeout: 0 };
-
-/// For a program that does nothing about keepalive.
-fn touched_by_us() -> [Case; 2] {
-    [(Preload::No, Keepalive::untouched()), (Preload::OURS, Preload::ours())]
-}
-
-/// For a program that sets SO_KEEPALIVE and leaves the values to the system.
-fn switched_on_by_itself() -> [Case; 2] {
-    [(Preload::No, Keepalive::switched_on()), (Preload::OURS, Preload::ours())]
-}
 
 fn to(port: u16) -> impl Fn(&Socket) -> bool {
     move |socket| socket.peer_port() == port
@@ -375,19 +362,8 @@ fn python(how: &str) -> Result {
     hello(|port| Program::new("python3").arg(program_file("client.py")).args([how, port]))
 }
 
-/// The directory of the compiled Java programs.
-fn java_classes() -> Result<PathBuf> {
-    static CLASSES: OnceLock<Result<Scratch>> = OnceLock::new();
-    let classes = CLASSES.get_or_init(|| {
-        let scratch = Scratch::new()?;
-        Program::new("javac").arg("-d").arg(scratch.path()).arg(program_file("Client.java")).succeed()?;
-        Ok(scratch)
-    });
-    classes.as_ref().map(|scratch| scratch.path().to_owned()).map_err(Clone::clone)
-}
-
 fn java_client(how: &str) -> Result {
-    let classes = java_classes()?;
+    let classes = java_classes(&program_file("Client.java"))?;
     hello_checked(
         |port| {
             Program::new("java").args(["-XX:+UseSerialGC", "-cp"]).arg(&classes).args(["Client", how, port])

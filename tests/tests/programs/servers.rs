@@ -5,15 +5,15 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::OnceLock;
 
 use kashim_tests::servers::{MariaDbData, Nginx, PostgresData, Redis, Ssh};
 use kashim_tests::{
-    Keepalive, Listener, Need, PATIENCE, Preload, Program, Result, Running, Scratch, Socket, Trial,
-    free_port, is_root, maps_library, program_file, read_line, read_request, trial,
+    Keepalive, Listener, Need, PATIENCE, Preload, Program, Result, Running, Socket, Trial, free_port,
+    is_root, java_classes, maps_library, program_file, read_line, read_request, trial,
 };
+
+use super::{Case, switched_on_by_itself, touched_by_us};
 
 pub fn trials() -> Vec<Trial> {
     use Need::Program as Prog;
@@ -46,20 +46,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// One way of running a program, and the options that the sockets it accepts then have.
-type Case = (Preload, Keepalive);
-
 const REDIS: Keepalive = Keepalive { on: true, idle: 300, interval: 100, count: 3, user_timeout: 0 };
-
-/// For a program that does nothing about keepalive.
-fn touched_by_us() -> [Case; 2] {
-    [(Preload::No, Keepalive::untouched()), (Preload::OURS, Preload::ours())]
-}
-
-/// For a program that sets SO_KEEPALIVE and leaves the values to the system.
-fn switched_on_by_itself() -> [Case; 2] {
-    [(Preload::No, Keepalive::switched_on()), (Preload::OURS, Preload::ours())]
-}
 
 /// The socket that a server on this port has for a client.
 fn accepted(port: u16, client: u16) -> impl Fn(&Socket) -> bool {
@@ -203,19 +190,8 @@ fn node_http() -> Result {
     Ok(())
 }
 
-/// The directory of the compiled Java programs.
-fn java_classes() -> Result<PathBuf> {
-    static CLASSES: OnceLock<Result<Scratch>> = OnceLock::new();
-    let classes = CLASSES.get_or_init(|| {
-        let scratch = Scratch::new()?;
-        Program::new("javac").arg("-d").arg(scratch.path()).arg(program_file("Server.java")).succeed()?;
-        Ok(scratch)
-    });
-    classes.as_ref().map(|scratch| scratch.path().to_owned()).map_err(Clone::clone)
-}
-
 fn java_server(how: &str) -> Result {
-    let classes = java_classes()?;
+    let classes = java_classes(&program_file("Server.java"))?;
     echo(|| Ok(Program::new("java").args(["-XX:+UseSerialGC", "-cp"]).arg(&classes).args(["Server", how])))
 }
 

@@ -2,12 +2,10 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Instant;
 
 use kashim_tests::lab::{Evidence, Firewall, Lab, Way, watch};
-use kashim_tests::{Listener, Preload, Program, Result, Running, Scratch, read_request};
+use kashim_tests::{Listener, Preload, Program, Result, Running, java_classes, read_request};
 
 use super::{IDLE, SILENCE, TIMEOUT, WAYS, fixture, stall};
 
@@ -17,7 +15,7 @@ pub fn python(firewall: Firewall) -> Result {
 }
 
 pub fn java(firewall: Firewall) -> Result {
-    let classes = java_classes()?;
+    let classes = java_classes(&fixture("LongPoll.java"))?;
     let (scenario, what) = (2, "java (URLConnection) waits for an HTTP answer that comes late");
     long_poll(scenario, "java", what, firewall, &WAYS, |url| {
         Program::new("java").args(["-XX:+UseSerialGC", "-cp"]).arg(&classes).args(["LongPoll", url])
@@ -97,15 +95,4 @@ impl Poll {
 pub fn answer(connection: &mut TcpStream, text: &str) -> Result {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
     Ok(connection.write_all(answer.as_bytes())?)
-}
-
-/// The directory of the compiled Java program.
-fn java_classes() -> Result<PathBuf> {
-    static CLASSES: OnceLock<Result<Scratch>> = OnceLock::new();
-    let classes = CLASSES.get_or_init(|| {
-        let scratch = Scratch::new()?;
-        Program::new("javac").arg("-d").arg(scratch.path()).arg(fixture("LongPoll.java")).succeed()?;
-        Ok(scratch)
-    });
-    classes.as_ref().map(|scratch| scratch.path().to_owned()).map_err(Clone::clone)
 }
