@@ -37,8 +37,8 @@ pub fn kept_alive_ends(address: SocketAddr, silence: Duration, stop: &Stop) -> R
     let mut kept = false;
     while begin.elapsed() < CONNECTS_WITHIN + silence.mul_f64(1.5) && !stop.asked() {
         let ready = wait(std::slice::from_ref(&connection))?;
-        if connection.look(ready.first().copied().unwrap_or(PollFlags::empty()))?.is_some() {
-            return Ok(true);
+        if let Some(seen) = connection.look(ready.first().copied().unwrap_or(PollFlags::empty()))? {
+            return Ok(seen.outcome.is_end());
         }
         if connection.is_silent() && !kept {
             connection.keep_alive(Duration::from_secs((silence.as_secs() / 4).max(1)))?;
