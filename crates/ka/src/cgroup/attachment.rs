@@ -15,9 +15,9 @@ use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::denial::{Step, explain};
+use super::denial::{Step, check_kernel, explain};
 use super::layout::{Counts, Policy, SETTINGS_SIZE};
-use super::namespaces::Namespace;
+use super::namespaces;
 use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
 use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
 use super::tree::{Cgroup, Tree};
@@ -33,19 +33,21 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads them with these settings.
-    pub fn new(settings: &Settings, namespaces: &[Namespace]) -> Result<Self, Error> {
+    /// Loads them with these settings, and tells what the kernel may lack.
+    pub fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
+        let warning = check_kernel()?;
+        let namespaces = namespaces::with_own_defaults();
         // Before Linux 5.11 maps count as locked memory.
         let unlimited = Rlimit { current: None, maximum: None };
         let _ = setrlimit(Resource::Memlock, unlimited);
         let maps = Maps::create()?;
         let everywhere = (0, Defaults::LINUX);
-        for (cookie, defaults) in std::iter::once(&everywhere).chain(namespaces) {
+        for (cookie, defaults) in std::iter::once(&everywhere).chain(&namespaces) {
             let value = Policy::new(settings, defaults).to_bytes();
             syscall::update(&maps.settings, &cookie.to_ne_bytes(), &value).map_err(LoadError::Map)?;
         }
         let hold = if settings.force { Some(load(&HOLD, &maps)?) } else { None };
-        Ok(Self { decide: load(&DECIDE, &maps)?, hold })
+        Ok((Self { decide: load(&DECIDE, &maps)?, hold }, warning))
     }
 
     /// The program that sets connections up.

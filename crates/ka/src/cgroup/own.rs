@@ -10,9 +10,8 @@ use kashim_policy::settings::Settings;
 use rustix::process::getpid;
 
 use super::attachment::Loaded;
-use super::denial::check_kernel;
 use super::tree::Tree;
-use super::{namespaces, watcher};
+use super::watcher;
 use crate::cli::error::Error;
 
 /// The program, ready to be attached: everything that needs a right has been done but that.
@@ -32,8 +31,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Error> {
         ));
     }
     let tree = Tree::find()?;
-    let warning = check_kernel()?;
-    let loaded = Loaded::new(settings, &namespaces::with_own_defaults())?;
+    let (loaded, warning) = Loaded::new(settings)?;
     Ok(Prepared { loaded, tree, warning })
 }
 

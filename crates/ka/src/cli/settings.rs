@@ -197,8 +197,9 @@ impl Given {
     }
 }
 
-/// Says what is dangerous in the settings; or what is wrong with them, and that the caller does `nothing` then.
-pub fn refuse_bad(given: &Given, nothing: &str) -> Result<(), Error> {
+/// The settings, having said what is dangerous in them; or what is wrong with them is said, and that the caller does
+/// `nothing` then.
+pub fn good_settings(given: &Given, nothing: &str) -> Result<Box<Settings>, Error> {
     let (settings, faults, of_log) = given.settings();
     for text in faults.iter().map(|fault| &fault.text).chain(&of_log) {
         say(&format!("error: {text}"));
@@ -209,5 +210,5 @@ pub fn refuse_bad(given: &Given, nothing: &str) -> Result<(), Error> {
     for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
         say(&format!("{kind}: {words}"));
     }
-    Ok(())
+    Ok(settings)
 }

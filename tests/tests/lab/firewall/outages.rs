@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kashim_tests::lab::{Evidence, Firewall, Lab, SERVER, Sniffer, Way, watch};
 use kashim_tests::{Preload, Result};
 
-use super::polls::{Poll, answer, python_client};
+use super::polls::{Poll, answer_all, python_client};
 use super::stall;
 
 const TIMEOUT: Duration = Duration::from_secs(16);
@@ -41,18 +41,7 @@ pub fn short(firewall: Firewall) -> Result {
     // Until the firewall has forgotten what was silent all the time.
     let connections: Vec<_> = polls.iter().map(|poll| (poll.run.0, poll.port)).collect();
     stall(&lab, TIMEOUT - Duration::from_secs(6), connections)?;
-    let since = Instant::now();
-    let (mut runs, mut connections) = (Vec::new(), Vec::new());
-    for poll in polls {
-        runs.push(poll.run);
-        connections.push(poll.connection);
-    }
-    for connection in &mut connections {
-        answer(connection, "at last")?;
-    }
-    let ends = watch(&mut runs, since, |client, ended| {
-        Ok(ended.is_some_and(|status| status.success()) && client.stdout() == b"at last\n")
-    })?;
+    let (runs, ends) = answer_all(polls)?;
     let mut evidence = Evidence::new(
         4,
         "bearable-outage",

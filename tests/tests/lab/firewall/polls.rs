@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use kashim_tests::lab::{Evidence, Firewall, Lab, Way, watch};
+use kashim_tests::lab::{Evidence, Firewall, Lab, Seen, Way, watch};
 use kashim_tests::{Listener, Preload, Program, Result, Running, java_classes, read_request};
 
 use super::{IDLE, SILENCE, TIMEOUT, WAYS, fixture, stall};
@@ -55,18 +55,7 @@ fn long_poll(
         polls.push(Poll::start(&lab, &server, way, client(&server.url()))?);
     }
     stall(&lab, SILENCE, polls.iter().map(|poll| (poll.run.0, poll.port)))?;
-    let since = Instant::now();
-    let (mut runs, mut connections) = (Vec::new(), Vec::new());
-    for poll in polls {
-        runs.push(poll.run);
-        connections.push(poll.connection);
-    }
-    for connection in &mut connections {
-        answer(connection, "at last")?;
-    }
-    let ends = watch(&mut runs, since, |client, ended| {
-        Ok(ended.is_some_and(|status| status.success()) && client.stdout() == b"at last\n")
-    })?;
+    let (runs, ends) = answer_all(polls)?;
     let mut evidence = Evidence::new(scenario, name, what, &lab);
     evidence.runs(&runs, &ends);
     evidence.write()
@@ -89,6 +78,26 @@ impl Poll {
         let port = client.socket(|socket| socket.peer_port() == server.port())?.local_port();
         Ok(Self { run: (way, client), connection, port })
     }
+}
+
+/// Programs, and how each is run.
+pub type Runs = Vec<(Way, Running)>;
+
+/// Answers all of them, and watches what becomes of each.
+pub fn answer_all(polls: Vec<Poll>) -> Result<(Runs, Vec<Seen>)> {
+    let since = Instant::now();
+    let (mut runs, mut connections) = (Vec::new(), Vec::new());
+    for poll in polls {
+        runs.push(poll.run);
+        connections.push(poll.connection);
+    }
+    for connection in &mut connections {
+        answer(connection, "at last")?;
+    }
+    let ends = watch(&mut runs, since, |client, ended| {
+        Ok(ended.is_some_and(|status| status.success()) && client.stdout() == b"at last\n")
+    })?;
+    Ok((runs, ends))
 }
 
 /// Answers a request over HTTP, in one packet: sending the next one would fail after a firewall's RST.

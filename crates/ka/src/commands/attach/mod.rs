@@ -7,9 +7,8 @@ mod pin;
 use std::io::{Write, stderr, stdout};
 
 use crate::cgroup::attachment::Loaded;
-use crate::cgroup::denial::check_kernel;
 use crate::cgroup::layout::{Policy, in_words};
-use crate::cgroup::{namespaces, tree};
+use crate::cgroup::tree;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use kashim_policy::keepalive::Defaults;
@@ -19,9 +18,8 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
     let chosen = args.settings.without_library()?;
     let mut notes = chosen.warnings;
     let cgroup = args.target.as_deref().map(tree::resolve).transpose()?;
-    notes.extend(check_kernel()?);
-    let namespaces = namespaces::with_own_defaults();
-    let loaded = Loaded::new(&chosen.settings, &namespaces)?;
+    let (loaded, warning) = Loaded::new(&chosen.settings)?;
+    notes.extend(warning);
     for note in notes {
         say(&mut stderr(), &format!("ka: warning: {note}"));
     }

@@ -16,7 +16,7 @@ use kashim_policy::variables::Variable;
 use crate::cli::environment::text_of;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{Given, SettingArgs, refuse_bad};
+use crate::cli::settings::{Given, SettingArgs, good_settings};
 use crate::output::line::line;
 use crate::output::print::print;
 use crate::preload::library::Library;
@@ -37,8 +37,7 @@ pub fn run(args: DemoArgs) -> Result<Exit, Error> {
 pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     let library = library::find()?;
-    refuse_bad(&given, "nothing was run")?;
-    let (settings, ..) = given.settings();
+    let settings = good_settings(&given, "nothing was run")?;
     let (client, path) = find_client(&library)?;
     let name = client.name;
     print(format!(

@@ -9,7 +9,7 @@ use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{SettingArgs, refuse_bad};
+use crate::cli::settings::{SettingArgs, good_settings};
 use crate::output::print::print;
 use crate::preload::library;
 use args::EnvArgs;
@@ -25,7 +25,7 @@ pub fn show(settings: SettingArgs, form: Form) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
     let library = library::find()?.path;
     if given.disabled().is_none() {
-        refuse_bad(&given, "nothing was printed")?;
+        good_settings(&given, "nothing was printed")?;
     }
     let policy = given.environment.policy();
     let mut text = form.heading().as_bytes().to_vec();

@@ -9,7 +9,7 @@ use kashim_policy::timing::Timing;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{SettingArgs, refuse_bad};
+use crate::cli::settings::{SettingArgs, good_settings};
 use crate::output::print::print;
 use crate::tcp::defaults;
 use args::PresetsArgs;
@@ -22,8 +22,7 @@ pub fn run(args: PresetsArgs) -> Result<Exit, Error> {
 /// Prints the list, with a column for these settings.
 pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
     let given = settings.over_environment()?;
-    refuse_bad(&given, "nothing was printed")?;
-    let (settings, ..) = given.settings();
+    let settings = good_settings(&given, "nothing was printed")?;
     let yours = Timing::new(&settings.global, &defaults::read_or_linux());
     print(table(&yours))?;
     Ok(Exit::Yes)

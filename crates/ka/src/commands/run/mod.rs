@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, getpeername, ipproto, sockopt};
 use crate::cgroup::own::{self, Prepared};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{Given, refuse_bad};
+use crate::cli::settings::{Given, good_settings};
 use crate::commands::{check, demo, env as env_of, presets};
 use crate::output::say::say;
 use crate::preload::library::Library;
@@ -55,7 +55,7 @@ fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit,
     }
     match mode {
         Mode::Cgroup | Mode::Scope => {
-            refuse_bad(given, "nothing was run")?;
+            let settings = good_settings(given, "nothing was run")?;
             let path = command::find(called)?;
             let policy = given.environment.policy();
             let name = skip::base_name(called.as_bytes());
@@ -72,12 +72,12 @@ fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit,
                     "warning: KA_LOG is for the library, and does nothing here; ka attached counts what was set",
                 );
             }
-            let prepared = own::prepare(&given.settings().0)?;
+            let prepared = own::prepare(&settings)?;
             in_cgroup(&prepared, mode, &path, words)
         }
         Mode::Auto | Mode::Preload => {
             let library = library::find()?;
-            refuse_bad(given, "nothing was run")?;
+            let settings = good_settings(given, "nothing was run")?;
             let path = command::find(called)?;
             let policy = given.environment.policy();
             let examined = preload::examine(&library, called, path.clone(), policy.get(Variable::Skip))?;
@@ -87,7 +87,7 @@ fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit,
                 return by_preload(given, &library, &path, words, &examined.sanitizers);
             };
             let otherwise = match mode {
-                Mode::Auto => match own::prepare(&given.settings().0) {
+                Mode::Auto => match own::prepare(&settings) {
                     Ok(prepared) => {
                         let called = shown(called);
                         say(&format!("note: no preload reaches \"{called}\": {}", unreachable.why));

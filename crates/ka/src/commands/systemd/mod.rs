@@ -14,7 +14,7 @@ use kashim_policy::variables::Variable;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::settings::{Given, refuse_bad};
+use crate::cli::settings::{Given, good_settings};
 use crate::output::print::print;
 use crate::output::say::say;
 use crate::preload::{library, shown, value};
@@ -36,10 +36,10 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     if let Some(value) = given.disabled() {
         return Err(Error::new(format!("KA_DISABLE={value} switches kashim off; unset it")));
     }
-    refuse_bad(&given, "nothing was printed")?;
+    let settings = good_settings(&given, "nothing was printed")?;
     let (files, matters) = match args.mode {
         Mode::Preload => for_preload(&unit, &args.root, &given)?,
-        Mode::Cgroup => (for_cgroup(&unit.name, &args.root, &given)?, Matters::default()),
+        Mode::Cgroup => (for_cgroup(&unit.name, &args.root, &given, settings.force)?, Matters::default()),
     };
     if unit.masked {
         say(&format!("warning: {} is masked: nobody can start it", unit.name));
@@ -72,7 +72,12 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     for file in &files {
         print(format!("written: {}\n", shown(&file.path)))?;
     }
-    print(format!("to put it into force: systemctl daemon-reload && systemctl restart {}\n", unit.name))?;
+    say_how(&unit.name)
+}
+
+/// Says what is left to do.
+fn say_how(unit: &str) -> Result<Exit, Error> {
+    print(format!("to put it into force: systemctl daemon-reload && systemctl restart {unit}\n"))?;
     Ok(Exit::Yes)
 }
 
@@ -90,8 +95,7 @@ fn remove(unit: &str, root: &Path) -> Result<Exit, Error> {
         }
     }
     if any {
-        print(format!("to put it into force: systemctl daemon-reload && systemctl restart {unit}\n"))?;
-        return Ok(Exit::Yes);
+        return say_how(unit);
     }
     say(&format!("nothing of ka's is there for {unit}"));
     Ok(Exit::No)
@@ -121,7 +125,7 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
 }
 
 /// The drop-in for a program that systemd attaches, and the unit that pins it.
-fn for_cgroup(unit: &str, root: &Path, given: &Given) -> Result<Vec<File>, Error> {
+fn for_cgroup(unit: &str, root: &Path, given: &Given, force: bool) -> Result<Vec<File>, Error> {
     let pinning = pinning_unit(unit);
     // Of a template, each instance has its own.
     let whose = unit.replace("@.", "@%i.");
@@ -143,7 +147,7 @@ fn for_cgroup(unit: &str, root: &Path, given: &Given) -> Result<Vec<File>, Error
     // Not Requires=: the service starts also where the program cannot be pinned.
     let _ =
         write!(second, "[Unit]\nWants={pinning}\nAfter={pinning}\n\n[Service]\nBPFProgram=sock_ops:{pin}\n");
-    if given.settings().0.force {
+    if force {
         let _ = writeln!(second, "BPFProgram=setsockopt:{pin}-hold");
     }
     Ok(vec![
