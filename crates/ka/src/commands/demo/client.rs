@@ -91,10 +91,12 @@ impl Client {
 fn wait_for(port: u16) -> Option<Entry> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        if let Some(entry) = Entry::to_port(port) {
-            return Some(entry);
-        }
+        let is_there = Entry::to_port(port).is_some();
         sleep(Duration::from_millis(20));
+        // Established is first, and the timer an instant later (tcp_finish_connect in the kernel's net/ipv4/tcp_input.c).
+        if is_there {
+            return Entry::to_port(port);
+        }
     }
     None
 }
