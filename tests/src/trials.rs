@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
+use goblin::elf::Elf;
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::{Signal, WaitOptions, geteuid, getpid, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -25,6 +26,8 @@ use crate::{Program, Result};
 pub enum Need {
     /// A program in the path, or in one of PostgreSQL's own directories.
     Program(&'static str),
+    /// A program that a preload reaches: Debian's busybox-static has the same name as its busybox.
+    Dynamic(&'static str),
     /// A shared library, by its name or that of its directory and its own.
     Library(&'static str),
     /// A module of Debian's python3.
@@ -41,6 +44,10 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Self::Program(name) => find_program(name).is_none().then(|| format!("needs {name}")),
+            Self::Dynamic(name) => {
+                let found = find_program(name).is_some_and(|path| is_dynamic(&path));
+                (!found).then(|| format!("needs {name}, dynamically linked"))
+            }
             Self::Library(name) => find_library(name).is_none().then(|| format!("needs {name}")),
             Self::Python(module) => {
                 let import = Program::new("python3").arg("-c").arg(format!("import {module}")).succeed();
@@ -63,6 +70,12 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         return Path::new(name).exists().then(|| name.into());
     }
     env::split_paths(search_path()).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+/// Whether a program has an interpreter, which loads shared libraries.
+fn is_dynamic(program: &Path) -> bool {
+    let bytes = fs::read(program).unwrap_or_default();
+    Elf::parse(&bytes).is_ok_and(|elf| elf.interpreter.is_some())
 }
 
 /// Where a shared library is, in the system's directories of them.
