@@ -24,6 +24,7 @@
 
 mod cgroup;
 mod compile;
+pub mod documents;
 mod installed;
 mod ka;
 pub mod ka_helpers;

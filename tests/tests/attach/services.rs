@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use kashim_tests::documents::blocks;
 use kashim_tests::{
     Cgroup, Need, Program, Result, Scratch, Trial, cgroups, ka, target_dir, trial, workspace,
 };
@@ -80,23 +81,31 @@ fn kubernetes() -> Result {
             Program::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         pip.arg("kubernetes-validate==1.37.0").env("PIP_ROOT_USER_ACTION", "ignore").succeed()?;
     }
+    let files = Scratch::new()?;
+    let mut manifests = Vec::new();
     for name in ["kubernetes.yaml", "kubernetes-undo.yaml"] {
-        for version in ["1.28", "1.34"] {
+        expect_in(&fs::read_to_string(file(name))?, "privileged: false")?;
+        manifests.push(file(name));
+    }
+    let shown = blocks("yaml")?;
+    assert!(shown.len() >= 2, "{} manifests in the documents", shown.len());
+    for (at, manifest) in shown.iter().enumerate() {
+        manifests.push(files.write(&format!("shown-{at}.yaml"), manifest)?);
+    }
+    for manifest in &manifests {
+        for version in ["1.29", "1.34"] {
             let validate = Program::new(&python).arg(venv.join("bin/kubernetes-validate"));
-            let output = validate.args(["--strict", "-k", version]).arg(file(name)).run()?;
+            let output = validate.args(["--strict", "-k", version]).arg(manifest).run()?;
             let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr);
             if !output.status.success() || !said.contains("passed") {
-                return Err(format!("{name}, {version}: {said}").into());
+                return Err(format!("{}, {version}: {said}", manifest.display()).into());
             }
         }
-        let text = fs::read_to_string(file(name))?;
-        expect_in(&text, "privileged: false")?;
     }
     // A mistake is noticed.
-    let files = Scratch::new()?;
     let broken = fs::read_to_string(file("kubernetes.yaml"))?.replace("mountPath", "mountpath");
     let path = files.write("broken.yaml", broken)?;
     let validate = Program::new(&python).arg(venv.join("bin/kubernetes-validate"));
-    let output = validate.args(["--strict", "-k", "1.28"]).arg(path).run()?;
+    let output = validate.args(["--strict", "-k", "1.29"]).arg(path).run()?;
     if output.status.success() { Err("nothing is noticed".into()) } else { Ok(()) }
 }

@@ -365,6 +365,10 @@ fn a_pin_for_each_unit() -> Result {
     let mut pins = BTreeSet::new();
     for unit in ["a.b", "a-b", "a_b", "t@", "t@1", "t@2"] {
         let text = String::from_utf8(run(&root, &[unit, "--mode", "cgroup"], 0)?.stdout)?;
+        // Each file below its path.
+        for place in [format!("kashim-for-{unit}.service"), format!("{unit}.service.d/zz-kashim.conf")] {
+            expect_in(&text, &format!("# {}/etc/systemd/system/{place}\n# Written", root.path().display()))?;
+        }
         let (_, pin) = text.split_once("sock_ops:").ok_or("no pin")?;
         let pin = pin.lines().next().unwrap_or_default().to_owned();
         assert!(!pin.replace("/sys/fs/bpf", "").contains('.'), "{pin}");

@@ -1,10 +1,10 @@
 //! That the documents of the project say what is there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use kashim_tests::documents::{blocks, documents};
 use kashim_tests::{Need, Program, Result, Scratch, Trial, each, ka, trial, workspace};
 
 pub fn trials() -> Vec<Trial> {
@@ -12,17 +12,22 @@ pub fn trials() -> Vec<Trial> {
     let transcripts = ["unshare", "ip", "ss", "python3", "redis-server", "redis-cli"]
         .map(Prog)
         .into_iter()
-        .chain([Need::Root]);
+        .chain([Need::Root, Need::Kernel("cgroups of version 2", has_cgroups)]);
     let transcripts: Vec<_> = transcripts.collect();
     vec![
         trial!(every_script_is_listed),
         trial!(links_resolve, &[Prog("git")]),
-        trial!(transcripts_are_what_is_printed, &transcripts),
+        trial!(what_is_shown_works, &transcripts),
         trial!(options_and_variables_exist, &[Prog("git")]),
         trial!(options_and_variables_are_documented, &[Prog("git")]),
         trial!(units_are_units, &[Prog("git"), Prog("systemd-analyze")]),
         trial!(readme_is_short),
     ]
+}
+
+fn has_cgroups() -> bool {
+    fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|known| known.lines().any(|line| line.ends_with("\tcgroup2")))
 }
 
 /// Once, in `scripts/README.md`; and one that is longer than what can be taken in at once says why.
@@ -44,12 +49,6 @@ fn every_script_is_listed() -> Result {
             (rows, too_long) => Err(format!("{rows} rows; too long without a reason: {too_long}").into()),
         }
     })
-}
-
-/// The documents that are in the repository.
-fn documents() -> Result<Vec<PathBuf>> {
-    let list = Program::new("git").args(["ls-files", "*.md"]).directory(workspace()).succeed()?;
-    Ok(String::from_utf8(list)?.lines().map(|name| workspace().join(name)).collect())
 }
 
 /// The heading's anchor, as GitHub makes it.
@@ -98,8 +97,9 @@ fn links_resolve() -> Result {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
 }
 
-/// Each is recorded, and nobody has edited it since; apart from numbers, the same is printed today.
-fn transcripts_are_what_is_printed() -> Result {
+/// Each transcript is recorded, and nobody has edited it since; apart from numbers, the same is printed today. All other
+/// commands that are shown work too. The first of them may build ka.
+fn what_is_shown_works() -> Result {
     let mut program = Program::new(workspace().join("scripts/transcripts")).arg("--check");
     // Cargo, wherever the tests have it from.
     for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
@@ -107,7 +107,7 @@ fn transcripts_are_what_is_printed() -> Result {
             program = program.env(name, value);
         }
     }
-    program.start()?.output_within(std::time::Duration::from_secs(300))?.success()?;
+    program.start()?.output_within(std::time::Duration::from_secs(900))?.success()?;
     Ok(())
 }
 
@@ -245,18 +245,6 @@ fn options_and_variables_are_documented() -> Result {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
-}
-
-/// The blocks of this language in all documents.
-fn blocks(language: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for document in documents()? {
-        let text = fs::read_to_string(document)?;
-        let begin = format!("```{language}\n");
-        let parts = text.split(&begin).skip(1);
-        found.extend(parts.filter_map(|part| Some(part.split_once("```")?.0.to_owned())));
-    }
-    Ok(found)
 }
 
 /// systemd takes the units that are shown; their file's name is in the first line.

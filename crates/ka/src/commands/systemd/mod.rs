@@ -54,7 +54,13 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         }
     }
     if !args.write {
-        print(files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join("\n"))?;
+        let several = files.len() > 1;
+        let texts = files.iter().map(|file| match several {
+            // As systemctl cat does.
+            true => format!("# {}\n{}", shown(&file.path), file.text),
+            false => file.text.clone(),
+        });
+        print(texts.collect::<Vec<_>>().join("\n"))?;
         return Ok(if matters.errors.is_empty() { Exit::Yes } else { Exit::No });
     }
     if !matters.errors.is_empty() {
