@@ -55,6 +55,12 @@ struct settings {
 /* What became of the sockets, in the order of layout.rs. */
 enum counter { SET, ALREADY, OWN, OFF, INNER, REFUSED, UNREADABLE, HELD, COUNTERS };
 
+/* What we have set in a socket, 0 for what we have not. */
+struct mark {
+	struct values value;
+	__u32 keepalive;
+};
+
 struct map {
 	__u32 type, key_size, value_size, max_entries, flags;
 };
@@ -73,6 +79,15 @@ struct map ka_counters SEC("maps") = {
 	.key_size = sizeof(__u32),
 	.value_size = sizeof(__u64),
 	.max_entries = COUNTERS,
+};
+
+/* For each socket, where it has to be known what is ours: to hold it, or to take it back when the socket is connected once
+ * more and another rule is for it. It goes with the socket, or with the last of the programs. */
+struct map ka_marks SEC("maps") = {
+	.type = BPF_MAP_TYPE_SK_STORAGE,
+	.key_size = sizeof(int),
+	.value_size = sizeof(struct mark),
+	.flags = BPF_F_NO_PREALLOC,
 };
 
 /* Left in `reply`, which the kernel does not look at for the two events, for the programs of outer cgroups: they run
@@ -138,9 +153,35 @@ static __always_inline struct rule *find(struct settings *settings, const __u32 
 	return 0;
 }
 
-/* Brings a socket to what is wanted. What does not show the default is the program's own and stays, unless forced. That
- * a program has chosen the default itself, or to have keepalive off, cannot be seen. */
-static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct settings *settings, struct values *want)
+static __always_inline __u32 value_of(const struct values *values, int field)
+{
+	switch (field) {
+	case 0:
+		return values->field[0];
+	case 1:
+		return values->field[1];
+	case 2:
+		return values->field[2];
+	default:
+		return values->field[3];
+	}
+}
+
+/* Puts a field back that shows what an earlier attempt to connect, to somebody else, has set. */
+static __always_inline void put_back(struct bpf_sock_ops *ctx, struct settings *settings, struct mark *mark, int i)
+{
+	__u32 standard = settings->defaults.field[i], now;
+
+	if (mark->value.field[i] && !bpf_getsockopt(ctx, IPPROTO_TCP, option_of(i), &now, sizeof(now)) &&
+	    now == mark->value.field[i])
+		bpf_setsockopt(ctx, IPPROTO_TCP, option_of(i), &standard, sizeof(standard));
+}
+
+/* Brings a socket to what is wanted. What shows neither the default nor what we have set is the program's own and stays,
+ * unless forced. That a program has chosen the default itself, or to have keepalive off, cannot be seen. With `off` only
+ * what is ours is taken back. `made` receives what is ours afterwards. */
+static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct settings *settings, const struct values *want,
+					  int off, struct mark *mark, struct mark *made)
 {
 	/* Whether all is as wanted, and whether that tells the socket from one that nobody has set. */
 	int all = 1, differs = 0;
@@ -150,34 +191,51 @@ static __always_inline enum counter apply(struct bpf_sock_ops *ctx, struct setti
 #pragma unroll
 	for (int i = 0; i < FIELDS; i++) {
 		__u32 wanted = want->field[i], standard = settings->defaults.field[i], now;
+		int ours;
 
-		if (!wanted)
+		if (!wanted) {
+			if (mark)
+				put_back(ctx, settings, mark, i);
 			continue;
+		}
 		if (bpf_getsockopt(ctx, IPPROTO_TCP, option_of(i), &now, sizeof(now)))
 			return UNREADABLE;
+		ours = settings->force || (mark && mark->value.field[i] == now);
 		if (now == wanted) {
 			differs |= now != standard;
+			if (ours)
+				made->value.field[i] = wanted;
 			continue;
 		}
 		all = 0;
-		if (now != standard && !settings->force)
+		if (now != standard && !ours) {
 			own = 1;
-		else if (bpf_setsockopt(ctx, IPPROTO_TCP, option_of(i), &wanted, sizeof(wanted)))
+		} else if (bpf_setsockopt(ctx, IPPROTO_TCP, option_of(i), &wanted, sizeof(wanted))) {
 			refused = 1;
-		else
+		} else {
+			made->value.field[i] = wanted;
 			wrote = 1;
+		}
 	}
-	/* Inherited from a listener that we have set, or set by an earlier attempt to connect. */
-	if (all && differs)
+	if (off) {
+		if (mark && mark->keepalive)
+			bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		return OFF;
+	}
+	if (bpf_getsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
+		return UNREADABLE;
+	made->keepalive = settings->force || (mark && mark->keepalive);
+	/* Inherited from a listener that we have set, set by an earlier attempt to connect, or by the library. */
+	if (on && all && differs)
 		return ALREADY;
-	if (own && !wrote && !bpf_getsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) && on)
+	if (on && own && !wrote)
 		return OWN;
 	/* Last, so that the timer starts with the values. */
 	on = 1;
 	if (bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
 		refused = 1;
 	else
-		wrote = 1;
+		wrote = made->keepalive = 1;
 	return refused && !wrote ? REFUSED : SET;
 }
 
@@ -207,12 +265,26 @@ static __always_inline struct values *wanted(struct bpf_sock_ops *ctx, struct se
 static __always_inline enum counter decide(struct bpf_sock_ops *ctx, __u16 port)
 {
 	struct settings *settings = settings_of(bpf_get_netns_cookie(ctx));
-	struct values *want;
+	struct mark *mark = 0, made = {};
+	struct values *wants, want = {};
+	enum counter result;
+	struct bpf_sock *sk;
 
 	if (!settings)
 		return UNREADABLE;
-	want = settings->rules ? wanted(ctx, settings, port) : &settings->plain;
-	return want ? apply(ctx, settings, want) : OFF;
+	wants = settings->rules ? wanted(ctx, settings, port) : &settings->plain;
+	if (wants)
+		want = *wants;
+	/* Elsewhere an earlier attempt to connect was for the same values, and nobody holds them. */
+	sk = settings->rules || settings->force ? ctx->sk : 0;
+	if (sk)
+		mark = bpf_sk_storage_get(&ka_marks, sk, 0, 0);
+	result = apply(ctx, settings, &want, !wants, mark, &made);
+	if (sk && !mark && wants)
+		mark = bpf_sk_storage_get(&ka_marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (mark)
+		*mark = made;
+	return result;
 }
 
 SEC("sockops") int ka_decide(struct bpf_sock_ops *ctx)
@@ -235,40 +307,13 @@ SEC("sockops") int ka_decide(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* Whether a socket shows all that we would have set in it. It then is one of ours. */
-static __always_inline int shows(const struct values *now, const struct values *want)
+/* A call that goes to the kernel. Of a long value only a part is handed to us, and the kernel would refuse the call: with
+ * this it takes the caller's own. */
+static __always_inline int leave(struct bpf_sockopt *ctx)
 {
-	for (int i = 0; i < FIELDS; i++)
-		if (want->field[i] && want->field[i] != now->field[i])
-			return 0;
+	if (ctx->optlen > 4096)
+		ctx->optlen = 0;
 	return 1;
-}
-
-static __always_inline __u32 value_of(const struct values *values, int field)
-{
-	switch (field) {
-	case 0:
-		return values->field[0];
-	case 1:
-		return values->field[1];
-	case 2:
-		return values->field[2];
-	default:
-		return values->field[3];
-	}
-}
-
-/* Whether the socket is ours, and this field (or SO_KEEPALIVE, -1) one that we set. */
-static __always_inline int is_ours(struct settings *settings, const struct values *now, int field)
-{
-	struct rule *rule = settings->rule;
-
-	if (shows(now, &settings->plain) && (field < 0 || value_of(&settings->plain, field)))
-		return 1;
-	for (__u32 i = 0; i < MAX_RULES && i < settings->rules; i++, NEXT(rule))
-		if (!rule->off && shows(now, &rule->want) && (field < 0 || value_of(&rule->want, field)))
-			return 1;
-	return 0;
 }
 
 /* The program's call succeeds and changes nothing, if the option is one that we have set. A call that the kernel would
@@ -276,8 +321,7 @@ static __always_inline int is_ours(struct settings *settings, const struct value
 SEC("cgroup/setsockopt") int ka_hold(struct bpf_sockopt *ctx)
 {
 	int *value = ctx->optval;
-	struct settings *settings;
-	struct values now;
+	struct mark *mark;
 	int field = -1;
 	int max = 0;
 
@@ -296,26 +340,20 @@ SEC("cgroup/setsockopt") int ka_hold(struct bpf_sockopt *ctx)
 			field = 3, max = 0x7fffffff;
 			break;
 		default:
-			return 1;
+			return leave(ctx);
 		}
 	} else if (ctx->level != SOL_SOCKET || ctx->optname != SO_KEEPALIVE) {
-		return 1;
+		return leave(ctx);
 	}
 	if (!ctx->sk || ctx->sk->protocol != IPPROTO_TCP || ctx->optlen < (int)sizeof(int))
-		return 1;
+		return leave(ctx);
 	if ((void *)(value + 1) > ctx->optval_end)
-		return 1;
+		return leave(ctx);
 	if (field >= 0 && (*value < (field == 3 ? 0 : 1) || *value > max))
-		return 1;
-	settings = settings_of(bpf_get_netns_cookie(ctx));
-	if (!settings || !settings->force)
-		return 1;
-#pragma unroll
-	for (int i = 0; i < FIELDS; i++)
-		if (bpf_getsockopt(ctx->sk, IPPROTO_TCP, option_of(i), &now.field[i], sizeof(__u32)))
-			return 1;
-	if (!is_ours(settings, &now, field))
-		return 1;
+		return leave(ctx);
+	mark = bpf_sk_storage_get(&ka_marks, ctx->sk, 0, 0);
+	if (!mark || !(field < 0 ? mark->keepalive : value_of(&mark->value, field)))
+		return leave(ctx);
 	count(HELD);
 	ctx->optlen = -1;
 	return 1;

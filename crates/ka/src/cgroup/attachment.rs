@@ -6,8 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use kashim_policy::keepalive::Defaults;
 use kashim_policy::settings::Settings;
@@ -16,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::denial::{Step, check_kernel, explain};
-use super::layout::{Counts, Policy, SETTINGS_SIZE};
+use super::layout::{Counts, Numbers, Policy, SETTINGS_SIZE};
 use super::namespaces;
 use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
 use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
@@ -30,6 +32,8 @@ pub struct Loaded {
     decide: OwnedFd,
     /// With `--force` alone.
     hold: Option<OwnedFd>,
+    /// What is set in each socket, by its descriptor.
+    marks: OwnedFd,
 }
 
 impl Loaded {
@@ -47,7 +51,7 @@ impl Loaded {
             syscall::update(&maps.settings, &cookie.to_ne_bytes(), &value).map_err(LoadError::Map)?;
         }
         let hold = if settings.force { Some(load(&HOLD, &maps)?) } else { None };
-        Ok((Self { decide: load(&DECIDE, &maps)?, hold }, warning))
+        Ok((Self { decide: load(&DECIDE, &maps)?, hold, marks: maps.marks }, warning))
     }
 
     /// The program that sets connections up.
@@ -60,33 +64,59 @@ impl Loaded {
         self.hold.as_ref()
     }
 
-    /// Attaches them in the place of what we had there. Whether there was anything.
-    pub fn attach(&self, cgroup: &Cgroup) -> Result<bool, Error> {
-        // Of two at the same time one would not see what the other one attaches.
-        flock(&cgroup.fd, FlockOperation::LockExclusive)
-            .map_err(|error| Error::new(format!("{}: cannot lock it: {error}", cgroup.shown())))?;
-        for program in [Some(DECIDE), self.hold.is_some().then_some(HOLD)].into_iter().flatten() {
+    /// Has these values of a socket held, as if the program had set them. Without `--force` nobody does.
+    pub fn mark(&self, socket: &OwnedFd, values: &Numbers) -> Result<(), Errno> {
+        let keepalive = [1];
+        let value: Vec<u8> =
+            values.iter().chain(&keepalive).flat_map(|number| number.to_ne_bytes()).collect();
+        syscall::update(&self.marks, &socket.as_raw_fd().to_ne_bytes(), &value)
+    }
+
+    fn programs(&self) -> impl Iterator<Item = Program> {
+        [Some(DECIDE), self.hold.is_some().then_some(HOLD)].into_iter().flatten()
+    }
+
+    /// Whether they would be attached in the place of something of ours; an error if they could not be.
+    pub fn check(&self, cgroup: &Cgroup) -> Result<bool, Error> {
+        for program in self.programs() {
             refuse_to_override(cgroup, &program)?;
         }
+        Ok(!ours(cgroup, &DECIDE)?.is_empty())
+    }
+
+    /// Attaches them in the place of what we had there. Whether there was anything.
+    pub fn attach(&self, cgroup: &Cgroup) -> Result<bool, Error> {
+        lock(cgroup);
+        self.check(cgroup)?;
         let old = ours(cgroup, &DECIDE)?;
         let old_hold = ours(cgroup, &HOLD)?;
-        // The one that holds values first: as long as nothing was set it does nothing.
-        if let Some(hold) = &self.hold {
-            put(cgroup, hold, &HOLD, &old_hold)?;
+        // The one that holds values first: it holds only what its own other half has set.
+        match &self.hold {
+            Some(hold) => put(cgroup, hold, &HOLD, &old_hold)?,
+            None => take_away(cgroup, &HOLD, &old_hold)?,
         }
         if let Err(error) = put(cgroup, &self.decide, &DECIDE, &old) {
             // As it was.
             match (&self.hold, old_hold.first()) {
                 (Some(hold), None) => take_away(cgroup, &HOLD, std::slice::from_ref(hold))?,
                 (Some(hold), Some(old)) => put(cgroup, old, &HOLD, std::slice::from_ref(hold))?,
-                (None, _) => {}
+                (None, Some(old)) => put(cgroup, old, &HOLD, &[])?,
+                (None, None) => {}
             }
             return Err(error);
         }
-        if self.hold.is_none() {
-            take_away(cgroup, &HOLD, &old_hold)?;
-        }
         Ok(!old.is_empty())
+    }
+}
+
+/// Of two at the same time one would not see what the other one attaches. Everybody may lock what everybody may open, so
+/// nobody is waited for for long: one of us needs some milliseconds.
+fn lock(cgroup: &Cgroup) {
+    for _ in 0..500 {
+        match flock(&cgroup.fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => sleep(Duration::from_millis(10)),
+            _ => return,
+        }
     }
 }
 
@@ -110,13 +140,20 @@ fn take_away(cgroup: &Cgroup, program: &Program, old: &[OwnedFd]) -> Result<(), 
 
 /// Detaches everything of ours. Whether there was anything.
 pub fn detach(cgroup: &Cgroup) -> Result<bool, Error> {
-    let _ = flock(&cgroup.fd, FlockOperation::LockExclusive);
+    lock(cgroup);
     let mut any = false;
-    // What sets values first, so that nothing is set that would not be held.
-    for program in [DECIDE, HOLD] {
+    // What holds values first: by itself it would go on with those that are set.
+    for program in [HOLD, DECIDE] {
         let old = ours(cgroup, &program)?;
         any |= !old.is_empty();
         take_away(cgroup, &program, &old)?;
+        if !ours(cgroup, &program)?.is_empty() {
+            return Err(Error::new(format!(
+                "{}: {} is still attached, by a BPF link of somebody's (bpftool link list); detach that",
+                cgroup.shown(),
+                program.name
+            )));
+        }
     }
     Ok(any)
 }
@@ -124,6 +161,10 @@ pub fn detach(cgroup: &Cgroup) -> Result<bool, Error> {
 /// An outer cgroup's program that lets inner ones take its place would no longer run here, and another owner's is not
 /// ours to switch off.
 fn refuse_to_override(cgroup: &Cgroup, program: &Program) -> Result<(), Error> {
+    let own = syscall::query(&cgroup.fd, program.kind).map_err(|errno| explain(Step::Query, errno))?;
+    if !own.ids.is_empty() && own.flags & ALLOW_MULTI == 0 {
+        return Err(explain(Step::Attach, Errno::PERM));
+    }
     let mut outer = fs::canonicalize(&cgroup.path).unwrap_or_else(|_| cgroup.path.clone());
     while outer.pop() {
         let Ok(directory) = fs::File::open(&outer) else { break };
@@ -131,6 +172,9 @@ fn refuse_to_override(cgroup: &Cgroup, program: &Program) -> Result<(), Error> {
         let Ok(query) = syscall::query(&directory, program.kind) else { break };
         if query.ids.is_empty() {
             continue;
+        }
+        if query.flags & (ALLOW_MULTI | ALLOW_OVERRIDE) == 0 {
+            return Err(explain(Step::Attach, Errno::PERM));
         }
         if query.flags & ALLOW_MULTI == 0 && query.flags & ALLOW_OVERRIDE != 0 {
             return Err(Error::new(format!(
@@ -151,20 +195,32 @@ fn shown(path: &Path) -> String {
     escaped(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
-/// Which attached programs of this kind are ours.
+/// Which attached programs of this kind are ours: by their name, and that of a map. None where the cgroup has gone.
 fn ours(cgroup: &Cgroup, program: &Program) -> Result<Vec<OwnedFd>, Error> {
-    let query = syscall::query(&cgroup.fd, program.kind).map_err(|errno| explain(Step::Query, errno))?;
+    let query = match syscall::query(&cgroup.fd, program.kind) {
+        Err(Errno::NOENT | Errno::NODEV | Errno::BADF) => return Ok(Vec::new()),
+        query => query.map_err(|errno| explain(Step::Query, errno))?,
+    };
+    let failed = |errno| explain(Step::Open, errno);
     let mut found = Vec::new();
     for id in query.ids {
         let other = match syscall::program(id) {
             Ok(other) => other,
             // Detached meanwhile.
             Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(explain(Step::Open, errno)),
+            Err(errno) => return Err(failed(errno)),
         };
-        let (name, _) = syscall::program_info(&other).map_err(|errno| explain(Step::Open, errno))?;
-        if name == program.name {
-            found.push(other);
+        let (name, maps) = syscall::program_info(&other).map_err(failed)?;
+        if name != program.name {
+            continue;
+        }
+        for id in maps {
+            let map = syscall::map(id).map_err(failed)?;
+            let (name, _) = syscall::map_info(&map).map_err(failed)?;
+            if MAPS.contains(&name.as_str()) {
+                found.push(other);
+                break;
+            }
         }
     }
     Ok(found)
@@ -196,22 +252,30 @@ pub struct Attachment {
     pub policy: Option<Policy>,
     /// What became of the sockets so far.
     pub counts: Counts,
-    /// Whether the program that holds the values is there.
+    /// Whether the program is there that sets connections up. If not, the rest of an attempt that was killed is.
+    pub decides: bool,
+    /// Whether the program is there that holds what that one has set.
     pub holds: bool,
 }
 
 /// What of ours is attached to a cgroup.
 pub fn read(cgroup: &Cgroup) -> Result<Option<Attachment>, Error> {
+    let failed = |errno| explain(Step::Open, errno);
     let decide = ours(cgroup, &DECIDE)?;
     let hold = ours(cgroup, &HOLD)?;
     let Some(program) = decide.first().or(hold.first()) else { return Ok(None) };
-    let failed = |errno| explain(Step::Open, errno);
-    let (_, ids) = syscall::program_info(program).map_err(failed)?;
-    let mut attachment = Attachment { policy: None, counts: Counts::default(), holds: !hold.is_empty() };
+    let maps = |program| syscall::program_info(program).map_err(failed).map(|(_, maps)| maps);
+    let ids = maps(program)?;
+    let mut attachment =
+        Attachment { policy: None, counts: Counts::default(), decides: !decide.is_empty(), holds: false };
+    if let Some(hold) = hold.first() {
+        // Another one's does not know what this one has set.
+        attachment.holds = attachment.decides && maps(hold)?.iter().any(|id| ids.contains(id));
+    }
     for id in ids {
         let map = syscall::map(id).map_err(failed)?;
         let (name, size) = syscall::map_info(&map).map_err(failed)?;
-        let [settings, counters] = MAPS;
+        let [settings, counters, _] = MAPS;
         if name == settings && size as usize == SETTINGS_SIZE {
             let mut value = vec![0; SETTINGS_SIZE];
             syscall::look_up(&map, &0u64.to_ne_bytes(), &mut value).map_err(failed)?;

@@ -94,6 +94,10 @@ pub fn explain(step: Step, errno: Errno) -> Error {
         Errno::TOOBIG if step == Step::Attach => {
             "as many programs as the kernel allows, 64, are attached there already".to_owned()
         }
+        Errno::NOENT | Errno::NODEV if step == Step::Attach => {
+            "the cgroup has gone, or its program is held by a BPF link of somebody's (bpftool link list)"
+                .to_owned()
+        }
         errno => errno.to_string(),
     };
     Error::new(format!("{}: {reason}", step.text()))
@@ -104,7 +108,12 @@ impl From<LoadError> for Error {
         match error {
             LoadError::Object(text) => Self::new(format!("cannot load the BPF program: {text}")),
             LoadError::Map(errno) => explain(Step::Map, errno),
-            LoadError::Program(errno @ (Errno::PERM | Errno::NOSYS), _) => explain(Step::Load, errno),
+            // Only these are the verifier's.
+            LoadError::Program(errno, _)
+                if !matches!(errno, Errno::INVAL | Errno::ACCESS | Errno::TOOBIG) =>
+            {
+                explain(Step::Load, errno)
+            }
             LoadError::Program(errno, log) => Self::new(format!(
                 "this kernel ({}) does not take the BPF program: {errno}; its verifier says: {}",
                 release(),

@@ -44,7 +44,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
-fn numbers(desired: &Desired) -> Numbers {
+/// As the programs have them.
+pub fn numbers(desired: &Desired) -> Numbers {
     Field::ALL.map(|field| desired.of(field).map_or(0, std::num::NonZeroU32::get))
 }
 

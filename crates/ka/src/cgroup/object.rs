@@ -10,8 +10,8 @@ use super::syscall::{self, Kind, MapShape};
 /// Made of `crates/ka/bpf/keepalive.bpf.c` by `scripts/build-bpf`.
 const OBJECT: &[u8] = include_bytes!("../../bpf/keepalive.bpf.o");
 
-/// The map with the settings, and that with the counters.
-pub const MAPS: [&str; 2] = ["ka_settings", "ka_counters"];
+/// The map with the settings, that with the counters, and that with what we have set in each socket.
+pub const MAPS: [&str; 3] = ["ka_settings", "ka_counters", "ka_marks"];
 
 /// How an instruction refers to a map (Linux, Documentation/bpf/llvm_reloc.rst).
 const R_BPF_64_64: u32 = 1;
@@ -45,29 +45,27 @@ pub enum LoadError {
     Program(Errno, String),
 }
 
-/// The two maps in the kernel; they live as long as a descriptor or a program that uses them.
+/// The maps in the kernel; they live as long as a descriptor or a program that uses them.
 #[derive(Debug)]
 pub struct Maps {
     /// By the cookie of the network namespace.
     pub settings: OwnedFd,
     /// A value for each processor.
     pub counters: OwnedFd,
+    /// By the socket.
+    pub marks: OwnedFd,
 }
 
 impl Maps {
     /// Makes them.
     pub fn create() -> Result<Self, LoadError> {
-        let [settings, counters] = MAPS;
-        Ok(Self { settings: create(settings)?, counters: create(counters)? })
+        let [settings, counters, marks] = MAPS;
+        Ok(Self { settings: create(settings)?, counters: create(counters)?, marks: create(marks)? })
     }
 
     fn named(&self, name: &str) -> Option<&OwnedFd> {
-        let [settings, counters] = MAPS;
-        match name {
-            _ if name == settings => Some(&self.settings),
-            _ if name == counters => Some(&self.counters),
-            _ => None,
-        }
+        let all = [&self.settings, &self.counters, &self.marks];
+        MAPS.iter().zip(all).find_map(|(map, fd)| (*map == name).then_some(fd))
     }
 }
 

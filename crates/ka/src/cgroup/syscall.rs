@@ -1,6 +1,6 @@
 //! bpf(2), as far as it is needed.
 //!
-//! A loader's library is left out: what is wanted of one are two programs and two maps, while attaching in the place of
+//! A loader's library is left out: what is wanted of one are two programs and three maps, while attaching in the place of
 //! another program (BPF_F_REPLACE) and finding what is attached are plain calls of bpf(2) with any of them.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -57,6 +57,10 @@ const PROG_FD_BY_ID: i32 = 13;
 const MAP_FD_BY_ID: i32 = 14;
 const OBJ_INFO: i32 = 15;
 const PROG_QUERY: i32 = 16;
+const BTF_LOAD: i32 = 18;
+
+/// BPF_MAP_TYPE_SK_STORAGE: a map whose keys are sockets. Of such a one, and no other, the kernel wants the types.
+const SK_STORAGE: u32 = 24;
 
 /// `union bpf_attr`: fields of 4 and 8 bytes at their offsets. Longer than any kernel's; the kernel takes more bytes
 /// than it knows as long as they are zero.
@@ -84,7 +88,7 @@ impl Attr {
         self.bytes(at, &value.to_ne_bytes())
     }
 
-    fn fd(&mut self, at: usize, fd: impl AsFd) -> &mut Self {
+    fn fd(&mut self, at: usize, fd: &impl AsFd) -> &mut Self {
         self.bytes(at, &fd.as_fd().as_raw_fd().to_ne_bytes())
     }
 
@@ -138,12 +142,39 @@ pub fn create_map(name: &str, shape: &MapShape) -> Result<OwnedFd> {
     let mut attr = Attr::new();
     attr.word(0, shape.kind).word(4, shape.key_size).word(8, shape.value_size).word(12, shape.max_entries);
     attr.word(16, shape.flags).name(28, name);
+    let types = if shape.kind == SK_STORAGE { Some(types(shape.value_size / 4)?) } else { None };
+    if let Some(types) = &types {
+        attr.fd(48, types).word(52, NUMBER).word(56, NUMBERS);
+    }
     // SAFETY: there is no pointer in it.
     unsafe { attr.open(MAP_CREATE) }
 }
 
+/// The numbers of the types in [`types`].
+const NUMBER: u32 = 1;
+const NUMBERS: u32 = 2;
+
+/// A number of 32 bits, and so many of them in a row, as BTF (Linux, Documentation/bpf/btf.rst).
+fn types(count: u32) -> Result<OwnedFd> {
+    const INT: u32 = 1 << 24;
+    const ARRAY: u32 = 3 << 24;
+    let names = b"\0u32\0\0\0\0";
+    // Name, kind and size; an integer's bits; an array's element, index and length.
+    let types = [[1, INT, 4, 32].as_slice(), &[0, ARRAY, 0, NUMBER, NUMBER, count]].concat();
+    let length = 4 * types.len() as u32;
+    // Magic number, version and flags; the header's length; where the types begin and how long they are; and the names.
+    let mut btf = [&0xeb9fu16.to_ne_bytes()[..], &[1, 0]].concat();
+    let header = [24, 0, length, length, names.len() as u32];
+    btf.extend(header.iter().chain(&types).flat_map(|word| word.to_ne_bytes()));
+    btf.extend(names);
+    let mut attr = Attr::new();
+    attr.pointer(0, btf.as_ptr()).word(16, btf.len() as u32);
+    // SAFETY: the kernel reads the bytes, which are as many as it is told.
+    unsafe { attr.open(BTF_LOAD) }
+}
+
 /// Puts a value into a map. Both have to be as long as the map was made for.
-pub fn update(map: impl AsFd, key: &[u8], value: &[u8]) -> Result<()> {
+pub fn update(map: &impl AsFd, key: &[u8], value: &[u8]) -> Result<()> {
     let mut attr = Attr::new();
     attr.fd(0, map).pointer(8, key.as_ptr()).pointer(16, value.as_ptr());
     // SAFETY: the kernel reads as many bytes as the map was made for, which the callers of this module give.
@@ -152,7 +183,7 @@ pub fn update(map: impl AsFd, key: &[u8], value: &[u8]) -> Result<()> {
 
 /// Reads a value of a map into `value`, which has to be as long as the map was made for, and for each possible
 /// processor if the map has a value for each.
-pub fn look_up(map: impl AsFd, key: &[u8], value: &mut [u8]) -> Result<()> {
+pub fn look_up(map: &impl AsFd, key: &[u8], value: &mut [u8]) -> Result<()> {
     let mut attr = Attr::new();
     attr.fd(0, map).pointer(8, key.as_ptr()).pointer(16, value.as_mut_ptr());
     // SAFETY: the kernel writes as many bytes as the map was made for, which the callers of this module give.
@@ -174,7 +205,7 @@ pub fn load(kind: Kind, name: &str, instructions: &[u8], log: Option<&mut [u8]>)
 
 /// Attaches a program to a cgroup, beside what is there, or in the place of `old`. It stays until it is detached or
 /// the cgroup goes.
-pub fn attach(cgroup: impl AsFd, program: impl AsFd, kind: Kind, old: Option<&OwnedFd>) -> Result<()> {
+pub fn attach(cgroup: &impl AsFd, program: &impl AsFd, kind: Kind, old: Option<&OwnedFd>) -> Result<()> {
     let mut attr = Attr::new();
     attr.fd(0, cgroup).fd(4, program).word(8, kind.attach);
     match old {
@@ -186,7 +217,7 @@ pub fn attach(cgroup: impl AsFd, program: impl AsFd, kind: Kind, old: Option<&Ow
 }
 
 /// Detaches a program from a cgroup.
-pub fn detach(cgroup: impl AsFd, program: impl AsFd, kind: Kind) -> Result<()> {
+pub fn detach(cgroup: &impl AsFd, program: &impl AsFd, kind: Kind) -> Result<()> {
     let mut attr = Attr::new();
     attr.fd(0, cgroup).fd(4, program).word(8, kind.attach);
     // SAFETY: there is no pointer in it.
@@ -194,7 +225,7 @@ pub fn detach(cgroup: impl AsFd, program: impl AsFd, kind: Kind) -> Result<()> {
 }
 
 /// Which programs are attached to a cgroup itself.
-pub fn query(cgroup: impl AsFd, kind: Kind) -> Result<Query> {
+pub fn query(cgroup: &impl AsFd, kind: Kind) -> Result<Query> {
     // The kernel allows no more than 64 of a kind.
     let mut ids = vec![0u32; 64];
     let mut attr = Attr::new();
@@ -222,7 +253,7 @@ pub fn map(id: u32) -> Result<OwnedFd> {
 }
 
 /// Gives a program or map a path in a BPF file system.
-pub fn pin(object: impl AsFd, path: &std::ffi::CStr) -> Result<()> {
+pub fn pin(object: &impl AsFd, path: &std::ffi::CStr) -> Result<()> {
     let mut attr = Attr::new();
     attr.pointer(0, path.as_ptr()).fd(8, object);
     // SAFETY: the path ends in a zero.
@@ -230,7 +261,7 @@ pub fn pin(object: impl AsFd, path: &std::ffi::CStr) -> Result<()> {
 }
 
 /// What a program is called, and the numbers of its maps.
-pub fn program_info(program: impl AsFd) -> Result<(String, Vec<u32>)> {
+pub fn program_info(program: &impl AsFd) -> Result<(String, Vec<u32>)> {
     let mut maps = vec![0u32; 8];
     // struct bpf_prog_info up to the name.
     let mut info = Attr::new();
@@ -242,7 +273,7 @@ pub fn program_info(program: impl AsFd) -> Result<(String, Vec<u32>)> {
 }
 
 /// What a map is called, and the size of its values.
-pub fn map_info(map: impl AsFd) -> Result<(String, u32)> {
+pub fn map_info(map: &impl AsFd) -> Result<(String, u32)> {
     // struct bpf_map_info up to the name.
     let mut info = Attr::new();
     // SAFETY: there is no pointer in it.
@@ -253,7 +284,7 @@ pub fn map_info(map: impl AsFd) -> Result<(String, u32)> {
 /// # Safety
 ///
 /// `info` has to be at least `length` bytes long, and pointers in it good for what the kernel writes.
-unsafe fn object_info(object: impl AsFd, info: &mut Attr, length: u32) -> Result<()> {
+unsafe fn object_info(object: &impl AsFd, info: &mut Attr, length: u32) -> Result<()> {
     let mut attr = Attr::new();
     attr.fd(0, object).word(4, length).pointer(8, info.0.as_mut_ptr());
     // SAFETY: the kernel writes at most `length` bytes; the rest is the caller's promise.

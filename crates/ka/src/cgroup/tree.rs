@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, StatFs, fstatfs, openat, statfs};
 use rustix::io::Errno;
 
 use crate::cli::error::Error;
@@ -45,7 +45,9 @@ impl Cgroup {
     pub fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         walk(&self.path, &mut |directory| {
-            let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            let read = |name: &str| fs::read_to_string(directory.join(name));
+            // A cgroup of threads has none of processes (EOPNOTSUPP); a thread's number does for what we ask.
+            let text = read("cgroup.procs").or_else(|_| read("cgroup.threads")).unwrap_or_default();
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid > 0));
         });
         pids.sort_unstable();
@@ -85,7 +87,12 @@ impl Tree {
     /// Everywhere where it is mounted, the best place first.
     fn mounted() -> Result<Vec<Self>, Error> {
         fs::read("/proc/self/mountinfo")
-            .map(|table| Self::among(&table))
+            .map(|table| {
+                let mut trees = Self::among(&table);
+                // Something else may be mounted over it.
+                trees.retain(|tree| is_cgroup2(statfs(&tree.top)));
+                trees
+            })
             .map_err(|error| Error::new(format!("cannot read /proc/self/mountinfo: {error}")))
     }
 
@@ -134,6 +141,12 @@ impl Tree {
     /// A cgroup that is written as in /proc/PID/cgroup.
     fn by_name(&self, name: &Path) -> Result<Cgroup, Error> {
         let inside = name.strip_prefix(&self.root).map_err(|_| {
+            if self.root.components().any(|part| part == Component::ParentDir) {
+                return Error::new(
+                    "a cgroup namespace hides where the processes are; run ka on the host, or in a container that has the \
+                     host's (docker run --cgroupns=host), or name a directory",
+                );
+            }
             let (name, top) =
                 (escaped(name.as_os_str().as_bytes()), escaped(self.top.as_os_str().as_bytes()));
             Error::new(format!("the cgroup {name} is outside of what {top} shows; run ka on the host"))
@@ -150,16 +163,25 @@ impl Tree {
             .split(|&b| b == b'\n')
             .find_map(|line| line.strip_prefix(b"0::"))
             .ok_or_else(|| Error::new(format!("{pid}: the process is in no cgroup of version 2")))?;
-        let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
-        self.by_name(Path::new(OsStr::from_bytes(name)))
+        // The kernel writes " (deleted)" behind the name of one that has gone; there may also be one of that name.
+        self.by_name(Path::new(OsStr::from_bytes(name))).map_err(|error| {
+            match name.ends_with(b" (deleted)") {
+                true => Error::new(format!("{pid}: its cgroup has gone; give another target")),
+                false => error,
+            }
+        })
     }
 
-    /// That of a systemd unit: it has the unit's name, wherever in the tree it is.
+    /// That of a systemd unit: it has the unit's name, wherever in the tree it is. Below user.slice users make what they like.
     fn of_unit(&self, unit: &OsStr) -> Result<Cgroup, Error> {
         let shown = escaped(unit.as_bytes());
         let with_suffix = [unit.as_bytes(), b".service"].concat();
         let mut found = Vec::new();
+        let users = self.top.join("user.slice");
         walk(&self.top, &mut |directory| {
+            if directory.starts_with(&users) && directory != users {
+                return;
+            }
             let name = directory.file_name().unwrap_or_default().as_bytes();
             if directory != self.top && (name == unit.as_bytes() || name == with_suffix) {
                 found.push(directory.to_owned());
@@ -209,7 +231,7 @@ pub fn resolve(target: &OsStr) -> Result<Cgroup, Error> {
             Ok(cgroup)
         };
     }
-    if !bytes.contains(&b'/') {
+    if !bytes.contains(&b'/') && bytes != b"." && bytes != b".." {
         return Tree::find()?.of_unit(target);
     }
     let path = Path::new(target);
@@ -220,10 +242,13 @@ pub fn resolve(target: &OsStr) -> Result<Cgroup, Error> {
             let tree = trees.iter().find(|tree| whole.starts_with(&tree.top));
             tree.map_or(Ok(cgroup), |tree| tree.open(&whole))
         }
-        // As /proc/PID/cgroup and systemd write it.
-        Err(error) if path.is_absolute() => {
-            Tree::find().and_then(|tree| tree.by_name(path)).map_err(|_| error)
-        }
+        // As ka shows it, and as /proc/PID/cgroup and systemd write it: not the same where a part of the tree is shown.
+        Err(error) if path.is_absolute() => Tree::find()
+            .and_then(|tree| {
+                let shown = tree.top.join(path.strip_prefix("/").unwrap_or(path));
+                tree.open(&shown).or_else(|_| tree.by_name(path))
+            })
+            .map_err(|_| error),
         Err(error) => Err(error),
     }
 }
@@ -236,13 +261,16 @@ fn open(path: &Path) -> Result<Cgroup, Error> {
         Errno::NOTDIR => Error::new(format!("{shown}: a cgroup is a directory, and this is none")),
         error => Error::new(format!("{shown}: cannot open it: {error}")),
     })?;
-    let kind = fstatfs(&fd).map(|statfs| statfs.f_type as u32);
-    if kind != Ok(CGROUP2) {
+    if !is_cgroup2(fstatfs(&fd)) {
         return Err(Error::new(format!(
             "{shown}: this is no directory of the cgroup tree of version 2 (one is mounted where findmnt -t cgroup2 says)"
         )));
     }
     Ok(Cgroup { path: path.to_owned(), fd, name: path.as_os_str().to_owned() })
+}
+
+fn is_cgroup2(statfs: rustix::io::Result<StatFs>) -> bool {
+    statfs.is_ok_and(|statfs| statfs.f_type as u32 == CGROUP2)
 }
 
 /// Takes back the `\040` for a blank and the like in /proc/self/mountinfo.

@@ -11,10 +11,15 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, chdir, child_subreaper, getpid, set_child_subreaper, setsid};
+use rustix::thread::set_name;
+
+/// What the names of the cgroups begin with.
+const NAMED: &str = "kashim-run-";
 
 /// A cgroup that somebody watches over.
 #[derive(Debug)]
@@ -98,7 +103,9 @@ fn watch(outer: &Path, top: &Path, maker: Pid, tell: &OwnedFd, gone: &OwnedFd) {
     }
     close_all_but(tell.as_raw_fd(), gone.as_raw_fd());
     let _ = chdir("/");
+    let _ = take_a_name();
     let _ = move_to(top);
+    sweep(outer);
     let made = make_below(outer, maker);
     let answer = match &made {
         Ok(path) => path.as_os_str().as_bytes().to_vec(),
@@ -116,6 +123,41 @@ fn watch(outer: &Path, top: &Path, maker: Pid, tell: &OwnedFd, gone: &OwnedFd) {
         let _ = waited;
     }
     remove_when_empty(&path);
+}
+
+/// Has its own name and command line, or who ends the command by its own would end this one too.
+fn take_a_name() -> Option<()> {
+    const NAME: &[u8] = b"ka-watcher";
+    let _ = set_name(c"ka-watcher");
+    // Where the arguments are (proc_pid_stat(5): 48 and 49, counted from behind the name, which is 2).
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(45);
+    let mut next = || fields.next()?.parse::<usize>().ok();
+    let (begin, end) = (next()?, next()?);
+    let length = end.checked_sub(begin)?;
+    // SAFETY: the kernel has put the arguments there, on the stack, which can be written. Nobody reads them any more in this
+    // process: it does nothing but what stands in `watch`.
+    let arguments = unsafe { std::slice::from_raw_parts_mut(begin as *mut u8, length) };
+    arguments.fill(0);
+    arguments.iter_mut().zip(NAME).for_each(|(place, byte)| *place = *byte);
+    Some(())
+}
+
+/// Removes what others of our kind have left that were killed. One that is new may be about to be entered.
+fn sweep(outer: &Path) {
+    const NEW: Duration = Duration::from_secs(10);
+    for entry in fs::read_dir(outer).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().as_bytes().starts_with(NAMED.as_bytes());
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_ours && age().is_some_and(|age| age > NEW) && is_empty(&entry.path()) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+fn is_empty(cgroup: &Path) -> bool {
+    let state = fs::read_to_string(cgroup.join("cgroup.events"));
+    state.is_ok_and(|state| state.lines().any(|line| line == "populated 0"))
 }
 
 /// Closes all descriptors but these two.
@@ -139,7 +181,7 @@ fn make_below(outer: &Path, maker: Pid) -> io::Result<PathBuf> {
     let mut number = 0;
     loop {
         let again = if number == 0 { String::new() } else { format!("-{number}") };
-        let path = outer.join(format!("kashim-run-{}{again}", maker.as_raw_nonzero()));
+        let path = outer.join(format!("{NAMED}{}{again}", maker.as_raw_nonzero()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 1000 => number += 1,

@@ -48,11 +48,17 @@ fn in_words((name, attachment): &(String, Attachment)) -> String {
             for rule in &policy.rules {
                 row("rule", &rule.to_string());
             }
-            if policy.force && !attachment.holds {
-                row("warning", "the program that holds the values is missing; attach again");
-            }
         }
         None => row("settings", "unknown: another version of ka has attached them; attach again"),
+    }
+    let force = attachment.policy.as_ref().is_some_and(|policy| policy.force);
+    if !attachment.decides {
+        row(
+            "warning",
+            "what was left of an attempt that was killed, and does nothing; attach again, or detach",
+        );
+    } else if force && !attachment.holds {
+        row("warning", "the program that holds the values is missing; attach again");
     }
     let [set, already, own, off, inner, refused, unreadable, held] = attachment.counts;
     row("set", &set.to_string());
@@ -89,6 +95,7 @@ struct Entry {
     settings: Option<Values>,
     rules: Vec<Rule>,
     force: bool,
+    decides: bool,
     holds: bool,
     counts: serde_json::Map<String, serde_json::Value>,
 }
@@ -131,12 +138,13 @@ fn json(found: &[(String, Attachment)]) -> Result<String, Error> {
         policy.rules.iter().map(rule).collect()
     };
     let entry = |(name, attachment): &'_ (String, Attachment)| {
-        let Attachment { policy, counts, holds } = attachment;
+        let Attachment { policy, counts, decides, holds } = attachment;
         Entry {
             cgroup: name.clone(),
             settings: policy.as_ref().map(|policy| Values::new(&policy.global)),
             rules: policy.as_ref().map(rules).unwrap_or_default(),
             force: policy.as_ref().is_some_and(|policy| policy.force),
+            decides: *decides,
             holds: *holds,
             counts: COUNTERS.iter().zip(counts).map(|(name, n)| ((*name).to_owned(), (*n).into())).collect(),
         }

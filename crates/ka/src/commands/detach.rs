@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cgroup::{attachment, tree};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::process::caller::ignore_sigpipe;
 
 /// The command line of `ka detach`.
 #[derive(Debug, Args)]
@@ -23,6 +24,7 @@ pub struct DetachArgs {
 
 /// Detaches from the cgroup.
 pub fn run(args: DetachArgs) -> Result<Exit, Error> {
+    ignore_sigpipe();
     let cgroup = tree::resolve(&args.target)?;
     let name = cgroup.shown();
     if attachment::detach(&cgroup)? {

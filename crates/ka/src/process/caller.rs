@@ -30,6 +30,12 @@ extern "C" fn remember() {
     CLOSED.store(closed, Relaxed);
 }
 
+/// Goes on where nobody reads what is written: for what must not stop halfway.
+pub fn ignore_sigpipe() {
+    // SAFETY: no handler is installed, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Makes it as it was. For the last moment before execve(2): what is written to a descriptor then that was closed goes
 /// nowhere.
 pub fn restore() {

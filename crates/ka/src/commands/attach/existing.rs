@@ -8,12 +8,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use kashim_policy::decide;
 use kashim_policy::keepalive::{Defaults, Field};
 use kashim_policy::outcome::{Outcome, SkipReason};
-use kashim_policy::rules::Service;
+use kashim_policy::rules::{Action, Service};
 use kashim_policy::settings::Settings;
 use kashim_policy::socket::{Errno, Opt, Opts, Socket};
 use rustix::net::{getpeername, getsockname};
 
 use super::say;
+use crate::cgroup::attachment::Loaded;
+use crate::cgroup::layout::numbers as numbers_of;
 use crate::cgroup::tree::Cgroup;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -21,6 +23,7 @@ use crate::output::escape::escaped;
 use crate::process::denial::{Access, Denial};
 use crate::process::pidfd::Process;
 use crate::process::{netns, scan};
+use crate::tcp::state::State;
 use crate::tcp::{defaults, sock_diag};
 
 /// What a network namespace tells.
@@ -29,6 +32,8 @@ struct Namespace {
     defaults: Defaults,
     /// The ports on which something listens.
     services: BTreeSet<u16>,
+    /// Of those that are being made, by their inodes, both ends: the program was not there when their SYN went out.
+    connecting: BTreeMap<u32, (SocketAddr, SocketAddr)>,
 }
 
 /// What became of the connections.
@@ -43,7 +48,8 @@ struct Summary {
 }
 
 /// Sets the connections of all processes in the cgroup.
-pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, Error> {
+pub fn run(cgroup: &Cgroup, settings: &Settings, loaded: &Loaded, dry_run: bool) -> Result<Exit, Error> {
+    let wanted = Wanted { settings, loaded, dry_run };
     let mut namespaces = BTreeMap::new();
     let mut summary = Summary::default();
     for pid in cgroup.processes() {
@@ -55,7 +61,7 @@ pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, 
                 namespaces.entry(inode).or_insert(namespace)
             }
         };
-        if let Err((error, access)) = summary.process(pid, settings, namespace, dry_run) {
+        if let Err((error, access)) = summary.process(pid, &wanted, namespace) {
             if let Some(denial) = Denial::diagnose(error, pid, access) {
                 summary.refused = true;
                 let name = scan::name(pid).unwrap_or_default();
@@ -79,10 +85,12 @@ pub fn run(cgroup: &Cgroup, settings: &Settings, dry_run: bool) -> Result<Exit, 
 /// Reads what matters of the network namespace of a process.
 fn ask(pid: i32) -> Option<Namespace> {
     let read = || {
-        let listeners = sock_diag::dump()?.into_iter().filter(sock_diag::Sock::listens);
+        let all = sock_diag::dump()?;
+        let connecting = all.iter().filter(|sock| sock.state == State::SYN_SENT);
         Ok(Namespace {
             defaults: defaults::read_or_linux(),
-            services: listeners.map(|listener| listener.local.port()).collect(),
+            services: all.iter().filter(|sock| sock.listens()).map(|sock| sock.local.port()).collect(),
+            connecting: connecting.map(|sock| (sock.inode, (sock.local, sock.peer))).collect(),
         })
     };
     let namespace = scan::open_network_namespace(pid).ok()?;
@@ -93,9 +101,8 @@ impl Summary {
     fn process(
         &mut self,
         pid: i32,
-        settings: &Settings,
+        wanted: &Wanted,
         namespace: &Namespace,
-        dry_run: bool,
     ) -> Result<(), (rustix::io::Errno, Access)> {
         let process = Process::open(pid).map_err(|error| (error, Access::Attach))?;
         for descriptor in scan::sockets(pid).map_err(|error| (error, Access::Read))? {
@@ -108,22 +115,31 @@ impl Summary {
                 Err(rustix::io::Errno::BADF) => continue,
                 Err(error) => return Err((error, Access::Attach)),
             };
-            self.socket(socket, settings, namespace, dry_run);
+            self.socket(socket, descriptor.inode, wanted, namespace);
         }
         Ok(())
     }
 
-    /// One that is not connected yet is the BPF program's business.
-    fn socket(&mut self, socket: OwnedFd, settings: &Settings, namespace: &Namespace, dry_run: bool) {
+    /// One that is not connecting yet is the BPF program's business.
+    fn socket(&mut self, socket: OwnedFd, inode: u32, wanted: &Wanted, namespace: &Namespace) {
         let address = |any| SocketAddr::try_from(any).ok();
-        let Some(peer) = getpeername(&socket).ok().flatten().and_then(address) else { return };
-        let Some(local) = getsockname(&socket).ok().and_then(address) else { return };
+        let ends = || {
+            let peer = getpeername(&socket).ok().flatten().and_then(address)?;
+            Some((getsockname(&socket).ok().and_then(address)?, peer))
+        };
+        let Some((local, peer)) = ends().or_else(|| namespace.connecting.get(&inode).copied()) else {
+            return;
+        };
         // Where something listens on the port at our end, the connection was accepted there.
         let accepted = namespace.services.contains(&local.port());
         let port = if accepted { local.port() } else { peer.port() };
         let service = Service { peer: peer.ip(), port };
-        let mut socket = Copied { socket, defaults: namespace.defaults, dry_run };
-        match decide::check(settings, &mut socket, &mut |_| Ok(service)) {
+        let mut socket = Copied { socket, defaults: namespace.defaults, dry_run: wanted.dry_run };
+        let outcome = decide::check(wanted.settings, &mut socket, &mut |_| Ok(service));
+        if matches!(outcome, Outcome::Written(_) | Outcome::Skipped(SkipReason::AlreadySet)) {
+            wanted.mark(&socket, &service);
+        }
+        match outcome {
             Outcome::Written(_) => self.set += 1,
             Outcome::Skipped(SkipReason::NotTcp) => {}
             Outcome::Skipped(reason) => {
@@ -131,6 +147,29 @@ impl Summary {
                 *self.left_alone.entry(reason.text()).or_default() += 1;
             }
         }
+    }
+}
+
+/// What the connections are to be brought to.
+struct Wanted<'a> {
+    settings: &'a Settings,
+    loaded: &'a Loaded,
+    dry_run: bool,
+}
+
+impl Wanted<'_> {
+    /// Tells the BPF program what it has to hold.
+    fn mark(&self, socket: &Copied, service: &Service) {
+        if !self.settings.force || self.dry_run {
+            return;
+        }
+        let values = match self.settings.rules.find(service).map(|rule| &rule.action) {
+            Some(Action::Off) => return,
+            Some(Action::Values(values)) => values.resolve(&socket.defaults),
+            None => self.settings.global.resolve(&socket.defaults),
+        };
+        // What cannot be held has its values all the same.
+        let _ = self.loaded.mark(&socket.socket, &numbers_of(&values));
     }
 }
 

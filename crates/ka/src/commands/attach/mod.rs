@@ -11,10 +11,13 @@ use crate::cgroup::layout::{Policy, in_words};
 use crate::cgroup::tree;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::process::caller::ignore_sigpipe;
 use kashim_policy::keepalive::Defaults;
 
 /// Attaches the program to the cgroup, or says what it would attach.
 pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
+    // Who reads only the first line does not stop it halfway.
+    ignore_sigpipe();
     let chosen = args.settings.without_library()?;
     let mut notes = chosen.warnings;
     let cgroup = args.target.as_deref().map(tree::resolve).transpose()?;
@@ -29,11 +32,12 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
         return pin::run(&args.pin.unwrap_or_default(), &loaded, &what, args.dry_run);
     };
     let name = cgroup.shown();
-    let replaced = !args.dry_run && loaded.attach(&cgroup)?;
+    let replaced = if args.dry_run { loaded.check(&cgroup)? } else { loaded.attach(&cgroup)? };
     let count = cgroup.processes().len();
     let processes = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
     let done = match (args.dry_run, replaced) {
-        (true, _) => "would be attached",
+        (true, true) => "would be attached, in place of what is there",
+        (true, false) => "would be attached",
         (false, true) => "attached, in place of what was there",
         (false, false) => "attached",
     };
@@ -41,7 +45,7 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
     for rule in &policy.rules {
         say(&mut stdout(), &format!("  {rule}"));
     }
-    if args.now { existing::run(&cgroup, &chosen.settings, args.dry_run) } else { Ok(Exit::Yes) }
+    if args.now { existing::run(&cgroup, &chosen.settings, &loaded, args.dry_run) } else { Ok(Exit::Yes) }
 }
 
 /// `60/15/9, 2 rules, force`

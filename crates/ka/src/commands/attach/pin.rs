@@ -23,7 +23,16 @@ const BPF_FS: u32 = 0xcafe_4a11;
 pub fn run(path: &Path, loaded: &Loaded, what: &str, dry_run: bool) -> Result<Exit, Error> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = |path: &Path| escaped(path.as_os_str().as_bytes()).into_owned();
+    if path.file_name().is_none_or(|name| name.as_bytes().contains(&b'.')) {
+        return Err(Error::usage(format!(
+            "{}: a BPF file system takes no name with a dot in it; write ~ or - instead",
+            shown(path)
+        )));
+    }
     let kind = statfs(directory).map(|statfs| statfs.f_type as u32);
+    if kind == Err(Errno::NOENT) {
+        return Err(Error::new(format!("{}: there is no directory {}", shown(path), shown(directory))));
+    }
     if kind != Ok(BPF_FS) {
         return Err(Error::new(format!(
             "{}: a program can only be put into a BPF file system, and {} is none; mount one: mount -t bpf none \
@@ -47,6 +56,12 @@ pub fn run(path: &Path, loaded: &Loaded, what: &str, dry_run: bool) -> Result<Ex
         let done = if dry_run { "would be put there" } else { "put there" };
         say(&mut stdout(), &format!("{0}: {done} ({what}); in a unit: BPFProgram={attach}:{0}", shown(path)));
     }
+    // One of an earlier time would hold what this one does not know.
+    if loaded.hold().is_none() && !dry_run && beside.exists() {
+        fs::remove_file(&beside)
+            .map_err(|error| Error::new(format!("{}: cannot be removed: {error}", shown(&beside))))?;
+        say(&mut stdout(), &format!("{}: removed, since there is no --force", shown(&beside)));
+    }
     Ok(Exit::Yes)
 }
 
@@ -54,9 +69,10 @@ pub fn run(path: &Path, loaded: &Loaded, what: &str, dry_run: bool) -> Result<Ex
 fn put(path: &Path, program: &impl std::os::fd::AsFd) -> Result<(), Error> {
     let failed = |errno| denial::explain(denial::Step::Pin, errno);
     let mut name = path.as_os_str().to_owned();
-    // A dot is not allowed in a name there.
-    name.push(format!("-new{}", std::process::id()));
+    name.push("-new");
     let new = PathBuf::from(&name);
+    // Of one that was killed.
+    let _ = fs::remove_file(&new);
     let text = CString::new(name.as_bytes()).map_err(|_| failed(Errno::INVAL))?;
     crate::cgroup::pin(program, &text).map_err(failed)?;
     fs::rename(&new, path).map_err(|error| {

@@ -21,6 +21,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::selector::Selector;
 use crate::output::escape::escaped;
+use crate::process::caller::ignore_sigpipe;
 use crate::process::denial::{Access, Denial};
 use crate::process::netns;
 use crate::process::pidfd::{Process, allow_many_descriptors};
@@ -50,8 +51,7 @@ pub fn run(args: args::SetArgs) -> Result<Exit, Error> {
         }
     }
     // Who reads only the first lines does not stop it halfway.
-    // SAFETY: no handler is installed, and no other thread runs yet.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    ignore_sigpipe();
     // Before anything is changed: who stops it shall hear what was.
     let stop = config.follow.then(Stop::listen).transpose();
     let stop = stop.map_err(|error| Error::new(format!("cannot wait for signals: {error}")))?;
