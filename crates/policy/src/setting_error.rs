@@ -53,7 +53,7 @@ impl SettingError<'_> {
     pub fn instead(&self, out: &mut Line) {
         match self.variable {
             Variable::Rules if self.problem == ErrorKind::TooManyRules => {
-                out.push_str("this rule and all behind it skipped");
+                out.push_str("this rule and all later rules skipped");
             }
             Variable::Interval => match self.global.idle {
                 Some(idle) => {

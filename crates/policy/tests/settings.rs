@@ -162,19 +162,19 @@ fn complaints() {
         (
             &["KA_LOG=log/x"],
             &[
-                r#"KA_LOG="log/x": a relative path; accepted: off, stderr or an absolute path of at most 4095 bytes; using complaints about bad settings only, on stderr"#,
+                r#"KA_LOG="log/x": a relative path; accepted: off, stderr or an absolute path of at most 4095 bytes; reporting only bad settings, on stderr"#,
             ],
         ),
         (
             &["KA_LOG=stdout"],
             &[
-                r#"KA_LOG="stdout": not a place to log to; accepted: off, stderr or an absolute path of at most 4095 bytes; using complaints about bad settings only, on stderr"#,
+                r#"KA_LOG="stdout": not a place to log to; accepted: off, stderr or an absolute path of at most 4095 bytes; reporting only bad settings, on stderr"#,
             ],
         ),
         (
             &["KA_SKIP=a:/bin/b"],
             &[
-                r#"KA_SKIP="a:/bin/b": has a path, but programs are known by their base name; accepted: base names of programs with : between; using the other names"#,
+                r#"KA_SKIP="a:/bin/b": has a path, but programs are known by their base name; accepted: base names of programs, separated by :; using the other names"#,
             ],
         ),
         // Told of elsewhere, or not at all: whatever its value is, it works.
@@ -184,7 +184,7 @@ fn complaints() {
             &[
                 r#"KA_IDLE="x": not a whole number; accepted: 1 to 32767 seconds (300, 90s, 5m, 9h) or system; using 60"#,
                 r#"KA_COUNT="\"\\\x1b\xc3\xa9\x7f": not a whole number; accepted: 1 to 127 or system; using 9"#,
-                r#"KA_RULES rule 1 "10.0.0.0/33 off": not a prefix length; accepted: *, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone; rule skipped"#,
+                r#"KA_RULES rule 1 "10.0.0.0/33 off": not a prefix length; accepted: *, 10.0.0.0/8, [2001:db8::]/32, each alone or with :PORT or :LOW-HIGH, or :PORT alone; rule skipped"#,
             ],
         ),
         (
@@ -206,8 +206,8 @@ fn complaints() {
 #[test]
 fn complaint_about_too_many_rules() {
     let many = "KA_RULES=".to_owned() + &":1 off;".repeat(64) + "x off;:2 off;:3 off";
-    let skipped = r#"kashim: error: KA_RULES rule 65 "x off": host names are not looked up; accepted: *, 10.0.0.0/8, [2001:db8::]/32, each with :PORT or :LOW-HIGH behind it, or :PORT alone; rule skipped"#;
-    let ended = r#"kashim: error: KA_RULES rule 66 ":2 off": too many rules; accepted: 64 rules; this rule and all behind it skipped"#;
+    let skipped = r#"kashim: error: KA_RULES rule 65 "x off": host names are not looked up; accepted: *, 10.0.0.0/8, [2001:db8::]/32, each alone or with :PORT or :LOW-HIGH, or :PORT alone; rule skipped"#;
+    let ended = r#"kashim: error: KA_RULES rule 66 ":2 off": too many rules; accepted: 64 rules; this rule and all later rules skipped"#;
     assert_eq!(read(&[&many]).1, [skipped, ended]);
 }
 

@@ -212,7 +212,7 @@ fn destinations() -> Result {
             "[2001:db8::1]:99: idle 60 s, interval 15 s, count 3, user timeout off (rule 4, ",
         ),
         ("[::ffff:10.9.9.9]:5", "(rule 3, "),
-        ("[2001:db8::1]:100", "idle 60 s, interval 15 s, count 9, user timeout off (no rule is for it)"),
+        ("[2001:db8::1]:100", "idle 60 s, interval 15 s, count 9, user timeout off (no rule matches)"),
     ];
     each(&cases, |(to, words)| {
         says(check(&[("KA_RULES", rules)], &["--to", to, "ls"])?, 1, &[words]).map(drop)

@@ -85,10 +85,10 @@ fn all_sockets() -> Result {
         }
         let text = String::from_utf8(output.stdout)?;
         expect_in(&text, "off 7200/75/9, now on 77/11/5")?;
-        expect_in(&text, "7 changed, 0 as wanted before")?;
+        expect_in(&text, "7 changed, 0 already as wanted")?;
         // A second time there is nothing to do.
         let output = command(&arguments)?.user(user)?.run()?;
-        expect_in(&String::from_utf8(output.stdout)?, "0 changed, 7 as wanted before")?;
+        expect_in(&String::from_utf8(output.stdout)?, "0 changed, 7 already as wanted")?;
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ fn one_descriptor() -> Result {
     let pid = holder.pid().to_string();
     let output = run_ka(&["set", &pid, "--fd", "999", "--off"])?;
     expect_status(&output, 1)?;
-    expect_in(&output.stderr, "no TCP socket of these processes is meant")
+    expect_in(&output.stderr, "no TCP socket of these processes matches")
 }
 
 fn peers() -> Result {
@@ -296,7 +296,7 @@ fn follow_until_a_signal() -> Result {
         kill_process(Pid::from_raw(follower.pid()).ok_or("no pid")?, signal)?;
         let output = follower.output()?;
         expect_status(&output, 0)?;
-        expect_in(&String::from_utf8(output.stdout)?, "3 changed, 0 as wanted before\n")?;
+        expect_in(&String::from_utf8(output.stdout)?, "3 changed, 0 already as wanted\n")?;
     }
     Ok(())
 }
@@ -308,7 +308,7 @@ fn several_processes() -> Result {
     // One of them twice.
     let output = run_ka(&["set", &pids[0], &pids[1], &pids[0], "--idle", "77"])?;
     expect_status(&output, 0)?;
-    expect_in(&String::from_utf8(output.stdout)?, "6 changed, 0 as wanted before")?;
+    expect_in(&String::from_utf8(output.stdout)?, "6 changed, 0 already as wanted")?;
     for (holder, fds) in holders.iter().zip(fds) {
         for fd in fds {
             expect(holder, fd, Keepalive { idle: 77, ..Keepalive::switched_on() })?;
@@ -355,7 +355,7 @@ fn sockets_of_threads() -> Result {
             let output = run_ka(&["set", who, "--idle", idle])?;
             expect_status(&output, 0)?;
             let text = String::from_utf8(output.stdout)?;
-            expect_in(&text, "3 changed, 0 as wanted before")?;
+            expect_in(&text, "3 changed, 0 already as wanted")?;
             for fd in [listener, client, server] {
                 expect_in(&text, &format!("[{pid}] fd {fd}, "))?;
             }
@@ -391,7 +391,7 @@ fn one_option_refused() -> Result {
     expect_status(&output, 1)?;
     let text = String::from_utf8(output.stdout)?;
     expect_in(&text, "off 7200/75/9, now on 77/75/9; refused by the system: user timeout (")?;
-    expect_in(&text, "0 changed, 0 as wanted before, 1 refused")?;
+    expect_in(&text, "0 changed, 0 already as wanted, 1 refused")?;
     expect(&holder, client, Keepalive { idle: 77, ..Keepalive::switched_on() })
 }
 

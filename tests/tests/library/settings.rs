@@ -184,8 +184,8 @@ const VALUES: &[Value] = &[
     ("KA_LOG", b"OFF", "on 60/15/9", "log"),
     ("KA_LOG", b"1", "on 60/15/9", "log"),
     ("KA_LOG", b"stderr.txt", "on 60/15/9", "log"),
-    ("KA_LOG", b"/dev/stderr", "on 60/15/9", "by that name: stderr"),
-    ("KA_LOG", b"/proc/self/fd/2", "on 60/15/9", "by that name: stderr"),
+    ("KA_LOG", b"/dev/stderr", "on 60/15/9", "to log to standard error, use the word stderr"),
+    ("KA_LOG", b"/proc/self/fd/2", "on 60/15/9", "to log to standard error, use the word stderr"),
     ("KA_LOG", b"./log", "on 60/15/9", "relative"),
     ("KA_LOG", b"logs/log", "on 60/15/9", "relative"),
     ("KA_LOG", b"\xff", "on 60/15/9", "log"),
@@ -213,7 +213,7 @@ fn words(variable: &str) -> (&'static [&'static str], &'static str) {
         "KA_USER_TIMEOUT" => (&["off", "auto", "1 to 2147483"], "using off"),
         "KA_FORCE" => (&["0, 1", "no, yes", "off, on", "false, true"], "using 0"),
         "KA_LOG" => {
-            (&["off", "stderr", "absolute path"], "using complaints about bad settings only, on stderr")
+            (&["off", "stderr", "absolute path"], "reporting only bad settings, on stderr")
         }
         "KA_SKIP" => (&["base names", ":"], "using the other names"),
         _ => (&[], ""),

@@ -77,7 +77,7 @@ pub fn check_kernel() -> Result<Option<String>, Error> {
         ))),
         (5, _) | (6, 0) => Ok(Some(format!(
             "this is Linux {release}, and BPF programs can read keepalive options since 6.1 only. If your distribution \
-             has not brought that in, every connection is left alone; ka attached then counts them as unreadable"
+             has not backported that, every connection is left alone; ka attached then counts them as unreadable"
         ))),
         _ => Ok(None),
     }
@@ -168,7 +168,7 @@ fn among(step: Step, facts: &Facts) -> String {
         return "you are root of a user namespace only, as in a rootless container; run ka as the machine's root".to_owned();
     }
     if facts.filtered {
-        return "a system call filter, as a container's profile has one, forbids it; run ka outside of the container, or \
+        return "a system call filter, such as a container's seccomp profile, forbids it; run ka outside of the container, or \
                 give it BPF, NET_ADMIN and SYS_ADMIN (docker run --cap-add)"
             .to_owned();
     }

@@ -103,7 +103,7 @@ fn watch(outer: &Path, top: &Path, maker: Pid, tell: &OwnedFd, gone: &OwnedFd) {
     }
     close_all_but(tell.as_raw_fd(), gone.as_raw_fd());
     let _ = chdir("/");
-    let _ = take_a_name();
+    let _ = take_a_name(maker);
     let _ = move_to(top);
     sweep(outer);
     let made = make_below(outer, maker);
@@ -126,8 +126,8 @@ fn watch(outer: &Path, top: &Path, maker: Pid, tell: &OwnedFd, gone: &OwnedFd) {
 }
 
 /// Has its own name and command line, or who ends the command by its own would end this one too.
-fn take_a_name() -> Option<()> {
-    const NAME: &[u8] = b"ka-watcher";
+fn take_a_name(maker: Pid) -> Option<()> {
+    let line = format!("ka-watcher {}", maker.as_raw_nonzero());
     let _ = set_name(c"ka-watcher");
     // Where the arguments are (proc_pid_stat(5): 48 and 49, counted from behind the name, which is 2).
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -139,7 +139,8 @@ fn take_a_name() -> Option<()> {
     // process: it does nothing but what stands in `watch`.
     let arguments = unsafe { std::slice::from_raw_parts_mut(begin as *mut u8, length) };
     arguments.fill(0);
-    arguments.iter_mut().zip(NAME).for_each(|(place, byte)| *place = *byte);
+    // The last byte ends it.
+    arguments.iter_mut().take(length.saturating_sub(1)).zip(line.bytes()).for_each(|(place, byte)| *place = byte);
     Some(())
 }
 

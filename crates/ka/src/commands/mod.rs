@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 
-/// Give, see, change and measure the TCP keepalives of programs
+/// Enable, show, change and measure the TCP keepalive of programs
 #[derive(Debug, Parser)]
 #[command(name = "ka", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
@@ -39,21 +39,21 @@ pub enum Command {
     Status(status::args::StatusArgs),
     /// Change the keepalive of a running program's connections
     Set(set::args::SetArgs),
-    /// Measure after how much silence a path forgets a connection
+    /// Measure a path's idle timeout
     Probe(probe::args::ProbeArgs),
     /// Give keepalive to all connections of a service, a container or the host, without a preload
     Attach(attach::args::AttachArgs),
     /// Undo ka attach
     Detach(detach::DetachArgs),
-    /// Show what is attached where, and what came of it
+    /// List the attachments, their settings and their counters
     Attached(attached::AttachedArgs),
-    /// Say whether and how a command would be served by the library
+    /// Say whether the library reaches a command, and which settings apply
     Check(check::args::CheckArgs),
     /// Print the settings for a shell profile, a crontab, systemd or /etc/environment
     Env(env::args::EnvArgs),
     /// Print or write a drop-in that gives keepalive to a systemd service
     Systemd(systemd::args::SystemdArgs),
-    /// Print the middleboxes that have a name, and what outlives them
+    /// List the named middleboxes, and whether these settings outlive them
     Presets(presets::args::PresetsArgs),
     /// Show on loopback, in seconds, what the library does
     Demo(demo::args::DemoArgs),

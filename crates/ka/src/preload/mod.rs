@@ -160,7 +160,7 @@ fn look_at_file(
     if go {
         return Ok(Some(
             Unreachable::but_its_children(
-                "it is a Go program: it makes its system calls itself and passes every preload by",
+                "it is a Go program: it makes its system calls itself, past every preload",
                 "Go turns keepalive on by itself, every 15 s, unless the program says otherwise: see its settings",
             )
             .into(),
@@ -190,7 +190,7 @@ fn look_at_file(
     let of_loader = opened.and_then(|file| elf::architecture(&file));
     examined.loader = Some(loader);
     if of_loader != Some(library.architecture) {
-        return Ok(Some(Reach::Unknown(format!("its loader {shown_loader} is none that Linux has"))));
+        return Ok(Some(Reach::Unknown(format!("its loader {shown_loader} is not one of this architecture"))));
     }
     examined.sanitizers = value::sanitizers(&needed, &directories, path);
     Ok(None)

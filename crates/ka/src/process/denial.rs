@@ -130,7 +130,7 @@ impl fmt::Display for Denial {
                 "Yama lets nobody touch it (kernel.yama.ptrace_scope is {scope}, until the next boot)"
             ),
             Self::Filter => f.write_str(
-                "a system call filter, as a container's profile has one, forbids pidfd_getfd; run ka outside of the \
+                "a system call filter, such as a container's seccomp profile, forbids pidfd_getfd; run ka outside of the \
                  container, or give the container SYS_PTRACE (docker run --cap-add SYS_PTRACE)",
             ),
             Self::Kernel => f.write_str("pidfd_getfd needs Linux 5.6 or newer (or a filter hides it)"),

@@ -16,7 +16,7 @@ pub struct AttachArgs {
     pub target: Option<OsString>,
     #[command(flatten)]
     pub settings: ValueArgs,
-    /// Set the connections too that exist already
+    /// Also set the connections that exist already
     #[arg(long)]
     pub now: bool,
     /// Only say what would be done; the programs are loaded, which shows whether the kernel takes them
@@ -30,10 +30,10 @@ pub struct AttachArgs {
 
 const AFTER: &str = "\
 Every TCP connection that a process in the cgroup makes or accepts from now on gets keepalive, whatever the program is: \
-static, in Go, setuid, in a chroot or a container, using io_uring. What the program has chosen itself stays, value by \
-value, unless --force says otherwise. It goes on after ka has ended, until ka detach, or until the cgroup goes: that of \
-a systemd unit does when the unit stops. Attaching again replaces. What counts is the cgroup in which a socket was \
-made; a listener's is that of what it accepts.
+static, in Go, setuid, in a chroot or a container, using io_uring. What the program has set itself stays, field by \
+field, unless --force says otherwise. The attachment stays after ka has ended, until ka detach, or until the cgroup is \
+removed; systemd removes a unit's cgroup when the unit stops. Attaching again replaces the attachment. A socket belongs \
+to the cgroup in which it was made, and an accepted connection to the cgroup of its listener.
 
 Needs Linux 6.1, and root (or CAP_BPF and CAP_NET_ADMIN; CAP_SYS_ADMIN too where a program is attached already).
 

@@ -68,7 +68,7 @@ pub fn run(cgroup: &Cgroup, settings: &Settings, loaded: &Loaded, dry_run: bool)
                 let name = escaped(&name);
                 say(
                     &mut stderr(),
-                    &format!("ka: error: {pid} ({name}): its sockets are out of reach: {denial}"),
+                    &format!("ka: error: {pid} ({name}): cannot access its sockets: {denial}"),
                 );
             }
         }

@@ -26,9 +26,8 @@ pub struct CheckArgs {
 }
 
 const AFTER: &str = "\
-Says whether the library reaches COMMAND and why not, by which loader, and with which settings; what is wrong with these, \
-also if there is more than one fault; and which variables look like one of kashim's and are none. It runs, builds and \
-writes nothing.
+Says whether the library reaches COMMAND, and if not, why; by which loader, and with which settings. Names every error in \
+the settings, and variables whose names look like kashim's but are not. It runs, builds and writes nothing.
 
 Exit status: 0 if the library reaches COMMAND and all settings are good, 1 if not, 2 for a bad command line, 3 if it \
 cannot be told, 125 if the library is missing.";

@@ -15,7 +15,7 @@ pub fn in_force(settings: &Settings, written: &[(u32, Vec<u8>)], address: Socket
     let service = Service { peer: address.ip(), port: address.port() };
     let Some(found) = settings.rules.find(&service) else {
         let values = line(|line| describe::values(line, &settings.global));
-        let why = if settings.rules.is_empty() { "there are no rules" } else { "no rule is for it" };
+        let why = if settings.rules.is_empty() { "there are no rules" } else { "no rule matches" };
         return format!("{address}: {values} ({why})");
     };
     let values = match &found.action {

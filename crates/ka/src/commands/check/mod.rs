@@ -141,7 +141,7 @@ fn verdict(report: &mut Report, given: &Given, examined: &Examined) {
             report.row("instead", &unreachable.remedy);
             report.row(
                 "or",
-                "ka-run --mode cgroup (as root, since Linux 6.1): the kernel sets its connections up",
+                "ka-run --mode cgroup (as root, since Linux 6.1): a BPF program enables keepalive",
             );
         }
         Reach::Unknown(why) => report.unsure(&format!("{path}: cannot tell: {why}")),

@@ -21,14 +21,14 @@ pub struct ProbeArgs {
 }
 
 const AFTER: &str = "\
-Opens connections side by side, leaves each silent for another time, and then asks with keepalive probes whether the \
-path still knows it. If one is gone, further rounds look more closely between the longest silence that was outlived and \
-the shortest that was not, and see the limit again on other connections, since a single one may have lost its packets. \
-Nothing is sent but handshakes and probes; no root is needed. One connection more is tried, to port 1, where nothing \
-listens: a proxy that answers everything answers there too. Ctrl-C ends it with what is known by then.
+Opens several connections, leaves each idle for a different time, and then tests each with keepalive probes. If one is \
+gone, further rounds narrow the limit down between the longest silence that was outlived and the shortest that was not, \
+and confirm it on other connections, since a single connection may merely have lost its packets. Nothing is sent but \
+handshakes and probes; no root is needed. One more connection is tried, to port 1, where nothing listens: a proxy that \
+accepts every connection accepts that one too. Ctrl-C ends the measurement and prints what is known so far.
 
-Choose a service that tolerates idle clients: many servers end such a connection after seconds, and then only \
-that can be measured. On a machine of your own behind the path, `nc -lk 5000` or `socat TCP-LISTEN:5000,fork PIPE` is one.
+Choose a service that tolerates idle clients: many servers close an idle connection after seconds, and then only the \
+server's limit can be measured. On a machine of your own behind the path, `nc -lk 5000` or `socat TCP-LISTEN:5000,fork PIPE` is one.
 
 What it cannot know: whether a proxy on the way answers in place of the server (the proxy's own limits look at data); \
 whether a packet from the server would still come through, since only this side sends; and what a path does that \

@@ -52,7 +52,7 @@ pub fn observation(seen: &Observation) -> String {
         Outcome::Alive => (down(seen.at_least), "alive"),
         Outcome::Dropped => (up(seen.at_most), "gone: the probes were not answered"),
         Outcome::Reset => (up(seen.at_most), "gone: answered with a RST"),
-        Outcome::ResetInSilence => (about(seen.at_most), "reset, without having been asked"),
+        Outcome::ResetInSilence => (about(seen.at_most), "reset by an unsolicited RST"),
         Outcome::Closed => (about(seen.at_most), "closed by the other end"),
         Outcome::NeverSilent => (down(seen.at_least), "was the longest silence: the other end keeps sending"),
         Outcome::NoProbes => (up(seen.at_most), "new, and its probes were not answered"),
@@ -79,7 +79,7 @@ pub fn diagnosis(found: &Diagnosis, max: Duration, proxy: Option<u16>, interrupt
             )
         }
         End::ResetInSilence(after) | End::ResetByServer(after) => {
-            format!("after {} s of silence the connection is reset, without having been asked", about(after))
+            format!("after {} s of silence an unsolicited RST ends the connection", about(after))
         }
         End::Closed(after) => format!(
             "the other end closes an idle connection by itself after {} s, and the path still knew it then",
@@ -145,13 +145,13 @@ fn how(found: &Diagnosis, rows: &mut Rows) {
             "what is sent later is answered with a RST, by the box or by the server behind it: the program gets an error"
         }
         End::ResetInSilence(_) => {
-            "by a box that says so when it forgets (Azure's can): a connection with keepalive was not reset"
+            "by a middlebox that sends a RST when it forgets (Azure's can): a connection with keepalive was not reset"
         }
         End::ResetByServer(_) => {
             "by the server, or a proxy before it: a connection with keepalive was reset as well, so that does not help"
         }
         End::Closed(_) => {
-            "a FIN: a limit of the server, or of a proxy before it; it looks at data, so raise it there, keepalive does not help"
+            "a FIN: the server, or a proxy before it, has a limit for time without data; raise it there, keepalive does not help"
         }
         End::NoProbes => {
             "the path or the server drops keepalive probes (or the network is out): keepalive would end healthy connections"

@@ -19,7 +19,7 @@ use crate::commands::env::form::Form;
 pub struct RunArgs {
     #[command(flatten)]
     pub settings: SettingArgs,
-    /// By preload, by a BPF program on a cgroup of the command's own (cgroup), or what reaches it (auto, the default)
+    /// How to reach the command: preload, cgroup (a BPF program on a cgroup of its own), or auto (whichever does; default)
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, help_heading = "What to set")]
     pub mode: Option<OsString>,
     /// Run nothing: what `ka check` says about COMMAND
@@ -71,10 +71,10 @@ pub const ABOUT: &str = "Run a command with TCP keepalive on every connection th
 
 const AFTER: &str = "\
 ka-run is the same as ka run. An option beats --for, which beats the environment (KA_IDLE, KA_INTERVAL, KA_COUNT, KA_USER_TIMEOUT, KA_FORCE, KA_LOG). \
-Of the rules the first that matches counts; those given by --rule come before those in KA_RULES. KA_SKIP=name:name \
+The first matching rule wins; those given by --rule come before those in KA_RULES. KA_SKIP=name:name \
 leaves programs alone, KA_DISABLE=1 switches everything off.
 
---mode cgroup reaches every program (static, Go, setuid, other architectures), and needs what ka attach needs: root and Linux 6.1. Without --mode, that is done for a command that no preload reaches, if it can be.
+--mode cgroup reaches every program (static, Go, setuid, other architectures), and needs what ka attach needs: root and Linux 6.1. Without --mode, ka-run uses it, where possible, for a command that no preload reaches.
 
 Exit status: that of COMMAND; 125 if ka-run itself fails or refuses, 126 if COMMAND cannot be executed, 127 if it is not \
 found. --check: 0 if the library reaches COMMAND, 1 if not or a setting is wrong, 3 if that cannot be told.";

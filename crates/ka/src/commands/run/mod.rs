@@ -134,7 +134,7 @@ fn in_cgroup(prepared: &Prepared, mode: Mode, path: &Path, words: &[OsString]) -
             prepared.enter()?
         }
     };
-    say(&format!("note: running it in the cgroup {name}, where the kernel sets its connections up"));
+    say(&format!("note: running it in the cgroup {name}, where a BPF program enables keepalive"));
     Err(failed(words, &exec::exec(path, words, &[])))
 }
 

@@ -27,8 +27,8 @@ pub struct SetArgs {
     /// Only this descriptor
     #[arg(long, value_name = "N")]
     fd: Option<u32>,
-    /// Only connections to this peer: ADDRESS, PREFIX/BITS, IPv6 in brackets, each with :PORT or :LOW-HIGH, or a port
-    /// alone
+    /// Only connections to this peer: ADDRESS or PREFIX/BITS (IPv6 in brackets), optionally with :PORT or :LOW-HIGH, or
+    /// the port part alone
     #[arg(long, value_name = "MATCH")]
     peer: Option<String>,
     /// Silence before the first probe (1 to 32767 s); switches keepalive on, as --interval and --count do
@@ -43,7 +43,7 @@ pub struct SetArgs {
     /// Limit for unacknowledged data: off, auto (idle + interval * count) or a duration
     #[arg(long, value_name = "DURATION", group = "change")]
     user_timeout: Option<String>,
-    /// The values that outlive this middlebox; the options above go before
+    /// The values that outlive this middlebox; the options above win over them
     #[arg(long = "for", value_name = "NAME", group = "change")]
     middlebox: Option<String>,
     /// Switch keepalive off

@@ -159,7 +159,7 @@ impl Summary {
         let swept = sweeper.sweep(config, &mut |done| self.tell(&format!("{name}[{pid}]"), config, &done));
         if let Err(rule) = swept {
             self.refused = true;
-            say(&mut stderr(), &format!("ka: error: {pid} ({name}): its sockets are out of reach: {rule}"));
+            say(&mut stderr(), &format!("ka: error: {pid} ({name}): cannot access its sockets: {rule}"));
         }
         swept.is_ok()
     }
@@ -225,13 +225,13 @@ impl Summary {
             if !self.refused {
                 say(
                     &mut stderr(),
-                    "ka: no TCP socket of these processes is meant; ka status shows which there are",
+                    "ka: no TCP socket of these processes matches; ka status lists them",
                 );
             }
             return;
         }
         let verb = if config.dry_run { "would be changed" } else { "changed" };
-        let mut text = format!("{} {verb}, {} as wanted before", self.changed, self.as_wanted);
+        let mut text = format!("{} {verb}, {} already as wanted", self.changed, self.as_wanted);
         if self.not_changed > 0 {
             text += &format!(", {} refused", self.not_changed);
         }

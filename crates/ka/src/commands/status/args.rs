@@ -13,12 +13,12 @@ use crate::output::terminal::Color;
 /// The command line of `ka status`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0, or with --for or --outlive: 1 if a connection would not outlive the box, 3 if \
-none would not but of some it cannot be told, or a process that was named cannot be looked into; 2 for a bad command \
+    after_help = "Exit status: 0, or with --for or --outlive: 1 if a connection would not outlive the middlebox, 3 if \
+that is unknown for a connection, or a named process cannot be inspected; 2 for a bad command \
 line; 125 if ka itself fails."
 )]
 pub struct StatusArgs {
-    /// Only these processes, by number (a thread's stands for its process) or name; else all that you may look into
+    /// Only these processes, by PID (a thread's ID selects its process) or name; by default all that you may inspect
     #[arg(value_name = "PID|NAME")]
     processes: Vec<String>,
     /// Include connections whose owner is hidden or gone: other users', and those that no process holds
@@ -27,7 +27,7 @@ pub struct StatusArgs {
     /// Whether each connection outlives this middlebox, one of those that `ka presets` tells
     #[arg(long = "for", value_name = "NAME", conflicts_with = "outlive")]
     middlebox: Option<String>,
-    /// Whether each connection outlives a box that forgets it after so long a silence (350, 15m)
+    /// Say whether each connection outlives a middlebox with this idle timeout (350, 15m)
     #[arg(long, value_name = "DURATION")]
     outlive: Option<String>,
     /// Whether the table is coloured; auto: on a terminal, unless NO_COLOR is set

@@ -16,7 +16,7 @@ pub struct SystemdArgs {
     pub unit: OsString,
     #[command(flatten)]
     pub settings: SettingArgs,
-    /// By the library in its processes, or by a program in the kernel
+    /// How to reach the service
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Preload)]
     pub mode: Mode,
     /// Write the files, instead of printing them
@@ -46,5 +46,5 @@ it. The unit itself is never touched, and systemd is not told: systemctl daemon-
 With --mode cgroup there is a second file, a unit that pins the program of ka attach (Linux 6.1) before the service \
 starts: for what no preload reaches.
 
-Exit status: 0; 1 if what was printed would do harm, or nothing, or if there was nothing to --remove; 2 for a bad command \
-line; 125 if ka itself fails, or for --write where 1 would be for printing.";
+Exit status: 0; 1 if the printed drop-in would do harm or have no effect, or if there was nothing to --remove; 2 for a bad \
+command line; 125 if ka itself fails, or if --write wrote nothing because the drop-in would do harm or have no effect.";
