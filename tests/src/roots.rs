@@ -160,6 +160,8 @@ pub fn source(package: &str) -> Result<PathBuf> {
             .args(["-o", &format!("Dir::Etc::sourcelist={}", apt.join("sources.list").display())])
             .args(["-o", &format!("Dir::State::lists={}", apt.join("lists").display())])
             .args(["-o", &format!("Dir::Cache={}", apt.join("cache").display())])
+            // Or it wants the source of the version that is installed.
+            .args(["-o", "Dir::State::status=/dev/null"])
             .args(words)
             .current_dir(&sources)
             .stdin(Stdio::null())

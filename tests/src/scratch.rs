@@ -89,9 +89,20 @@ impl Drop for Scratch {
     }
 }
 
-/// The path of a program in `tests/fixtures/programs`.
+/// The path of a program in `tests/fixtures/programs`: of a copy that everybody can read, wherever the checkout is.
 pub fn program_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/programs").join(name)
+    static COPIES: OnceLock<Result<PathBuf>> = OnceLock::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/programs");
+    let copies = COPIES.get_or_init(|| {
+        let copies = run_directory().join("programs");
+        fs::create_dir(&copies)?;
+        for entry in fs::read_dir(&fixtures)? {
+            let entry = entry?;
+            fs::copy(entry.path(), copies.join(entry.file_name()))?;
+        }
+        Ok(copies)
+    });
+    copies.as_ref().expect("the run's directory can be written to").join(name)
 }
 
 /// The user and group number of a user in /etc/passwd.

@@ -84,7 +84,9 @@ fn no_tree() -> Result {
 fn profile() -> Result {
     let cgroup = Cgroup::new()?;
     let call = if cfg!(target_arch = "x86_64") { 321 } else { 280 };
-    for (errno, words) in [(1, "a system call filter, such as a container's seccomp profile"), (38, "no bpf(2)")] {
+    for (errno, words) in
+        [(1, "a system call filter, such as a container's seccomp profile"), (38, "no bpf(2)")]
+    {
         let python = Program::new("python3").arg(program_file("filtered.py")).arg(ka()?);
         let python = python.env("FILTERED", format!("{call}:{errno}"));
         let output = python.arg("attach").arg(cgroup.path()).run()?;

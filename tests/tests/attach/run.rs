@@ -227,7 +227,10 @@ fn what_cannot_be_executed() -> Result {
 }
 
 fn without_the_right() -> Result {
-    let program = client(&["-static"])?;
+    let scratch = Scratch::new()?;
+    // Where everybody can execute it.
+    let program = scratch.join("client");
+    fs::copy(client(&["-static"])?, &program)?;
     let cgroup = Cgroup::new()?;
     for (options, words) in [
         (&[][..], "--mode cgroup would reach it, but not from here: "),

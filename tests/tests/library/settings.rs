@@ -212,9 +212,7 @@ fn words(variable: &str) -> (&'static [&'static str], &'static str) {
         "KA_COUNT" => (&["1 to 127", "system"], "using 9"),
         "KA_USER_TIMEOUT" => (&["off", "auto", "1 to 2147483"], "using off"),
         "KA_FORCE" => (&["0, 1", "no, yes", "off, on", "false, true"], "using 0"),
-        "KA_LOG" => {
-            (&["off", "stderr", "absolute path"], "reporting only bad settings, on stderr")
-        }
+        "KA_LOG" => (&["off", "stderr", "absolute path"], "reporting only bad settings, on stderr"),
         "KA_SKIP" => (&["base names", ":"], "using the other names"),
         _ => (&[], ""),
     }

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use kashim_tests::servers::{Git, GitTransport, MariaDb, Postgres, Redis, Rsync, Ssh, git_head};
 use kashim_tests::{
-    Keepalive, Listener, Need, Preload, Program, Result, Scratch, Socket, Trial, java_classes, program_file,
-    read_line, read_request, trial,
+    Keepalive, Listener, Need, Preload, Program, Result, Scratch, Socket, Trial, free_port, java_classes,
+    program_file, read_line, read_request, trial,
 };
 
 use super::{Case, switched_on_by_itself, touched_by_us};
@@ -33,9 +33,7 @@ pub fn trials() -> Vec<Trial> {
         trial("redis_cli", &redis, || redis_cli(&[(Preload::No, REDIS), (Preload::OURS, REDIS)])),
         trial("redis_cli_forced", &redis, || redis_cli(&[(Preload::FORCED, Preload::ours())])),
         // Its count is nobody's but ours.
-        trial("curl", &[Prog("curl")], || {
-            curl(&[(Preload::No, CURL), (Preload::OURS, Keepalive { count: 5, ..CURL })])
-        }),
+        trial("curl", &[Prog("curl"), Prog("strace")], || curl(&curl_without_and_with()?)),
         trial("curl_forced", &[Prog("curl")], || curl(&[(Preload::FORCED, Preload::ours())])),
         trial("wget", &[Prog("wget")], || {
             download(|url| Program::new("wget").args(["-q", "-O", "-", url]), &touched_by_us())
@@ -228,7 +226,7 @@ fn git_clone(transport: GitTransport) -> Result {
     let cases = match transport {
         GitTransport::Daemon => switched_on_by_itself(),
         // libcurl again.
-        GitTransport::Http => [(Preload::No, CURL), (Preload::OURS, Keepalive { count: 5, ..CURL })],
+        GitTransport::Http => curl_without_and_with()?,
     };
     for (preload, keepalive) in cases {
         let server = Git::start(transport)?;
@@ -291,6 +289,22 @@ fn download(client: impl Fn(&str) -> Program, cases: &[Case]) -> Result {
         assert!(client.output()?.success()? == body, "what arrived differs");
     }
     Ok(())
+}
+
+/// Since 8.9 curl sets the count too, to the kernel's default: that it does is seen in its calls alone.
+fn curl_without_and_with() -> Result<[Case; 2]> {
+    let scratch = Scratch::new()?;
+    let calls = scratch.join("calls");
+    let refused = format!("http://127.0.0.1:{}/", free_port()?);
+    Program::new("strace")
+        .args(["-f", "-e", "trace=setsockopt", "-o"])
+        .arg(&calls)
+        .args(["curl", "-q", "-sS", &refused])
+        .run()?;
+    let calls = fs::read_to_string(&calls)?;
+    assert!(calls.contains("TCP_KEEPIDLE"), "{calls}");
+    let count = if calls.contains("TCP_KEEPCNT") { CURL.count } else { 5 };
+    Ok([(Preload::No, CURL), (Preload::OURS, Keepalive { count, ..CURL })])
 }
 
 fn curl(cases: &[Case]) -> Result {

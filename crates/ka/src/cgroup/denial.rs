@@ -207,7 +207,7 @@ mod tests {
                 "CAP_SYS_ADMIN missing; run ka as root",
             ),
             (Step::Load, Facts { mapped: true, filtered: true, ..all }, "rootless"),
-            (Step::Load, Facts { filtered: true, ..all }, "container's profile"),
+            (Step::Load, Facts { filtered: true, ..all }, "container's seccomp profile"),
             (Step::Load, Facts { locked: true, ..all }, "locked down"),
             (Step::Attach, all, "another owner"),
         ] {

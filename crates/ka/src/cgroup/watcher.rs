@@ -140,7 +140,11 @@ fn take_a_name(maker: Pid) -> Option<()> {
     let arguments = unsafe { std::slice::from_raw_parts_mut(begin as *mut u8, length) };
     arguments.fill(0);
     // The last byte ends it.
-    arguments.iter_mut().take(length.saturating_sub(1)).zip(line.bytes()).for_each(|(place, byte)| *place = byte);
+    arguments
+        .iter_mut()
+        .take(length.saturating_sub(1))
+        .zip(line.bytes())
+        .for_each(|(place, byte)| *place = byte);
     Some(())
 }
 

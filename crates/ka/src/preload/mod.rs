@@ -190,7 +190,9 @@ fn look_at_file(
     let of_loader = opened.and_then(|file| elf::architecture(&file));
     examined.loader = Some(loader);
     if of_loader != Some(library.architecture) {
-        return Ok(Some(Reach::Unknown(format!("its loader {shown_loader} is not one of this architecture"))));
+        return Ok(Some(Reach::Unknown(format!(
+            "its loader {shown_loader} is not one of this architecture"
+        ))));
     }
     examined.sanitizers = value::sanitizers(&needed, &directories, path);
     Ok(None)

@@ -223,10 +223,7 @@ impl Summary {
     fn print(&mut self, config: &Config) {
         if self.found() == 0 {
             if !self.refused {
-                say(
-                    &mut stderr(),
-                    "ka: no TCP socket of these processes matches; ka status lists them",
-                );
+                say(&mut stderr(), "ka: no TCP socket of these processes matches; ka status lists them");
             }
             return;
         }
