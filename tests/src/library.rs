@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::Result;
 use crate::trials::run_directory;
+use crate::{Result, Scratch};
 
 const NAME: &str = "libkashim.so";
 
@@ -31,6 +31,22 @@ pub fn target_dir() -> PathBuf {
 pub fn library() -> Result<&'static Path> {
     static LIBRARY: OnceLock<Result<PathBuf>> = OnceLock::new();
     LIBRARY.get_or_init(build).as_deref().map_err(Clone::clone)
+}
+
+/// A copy of the debug build of the library, which has checks that panic. It is built with tables for unwinding, without
+/// which no cancelled thread gets through: rustc 1.85 leaves them out of a debug build.
+pub fn debug_library(scratch: &Scratch) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["rustc", "--lib", "--quiet", "--", "-C", "force-unwind-tables=yes"])
+        .current_dir(workspace())
+        .output()?;
+    if !built.status.success() {
+        return Err(format!("cargo rustc: {}", String::from_utf8_lossy(&built.stderr)).into());
+    }
+    let copy = scratch.join(NAME);
+    fs::copy(target_dir().join("debug").join(NAME), &copy)?;
+    Ok(copy)
 }
 
 fn build() -> Result<PathBuf> {

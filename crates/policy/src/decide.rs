@@ -235,8 +235,9 @@ impl Adjust<'_> {
     /// Sets what nobody has set, and what we have. What the target leaves to the kernel goes back to the default if
     /// it is ours.
     fn to(&self, socket: &mut impl Socket, on: bool, target: &Desired) -> Outcome {
+        // Forced, these values may also be the program's, which has not switched it on.
+        let is_on = self.ours != Ours::NOTHING && (!self.force || socket.get(Opt::KeepAlive) == Ok(1));
         let mut write = Write::new(socket);
-        let is_on = self.ours != Ours::NOTHING;
         if is_on != on && !self.chosen.has(Opt::KeepAlive) {
             if let Err(errno) = write.keepalive(on) {
                 return Outcome::Skipped(SkipReason::Refused(errno));

@@ -121,6 +121,37 @@ const SAME: &[(Settings, &str)] = &[
          d=socket inet stream 0; connect d 127.0.0.4:@l; set d idle 20; set d keepalive 0; show d; e=socket inet stream 0
          connect e 127.0.0.3:@l; set e keepalive 1; set e idle 20; show e",
     ),
+    // What we would have set is no reason to leave keepalive off.
+    (
+        PLAIN,
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c idle 77; set c interval 11; set c count 5; connect c @l; show c",
+    ),
+    (
+        &[("KA_IDLE", "77"), ("KA_INTERVAL", "11"), ("KA_COUNT", "5"), ("KA_FORCE", "1"), ("KA_RULES", "127.0.0.9 off")],
+        "l=socket inet stream 0; set l idle 77; set l interval 11; set l count 5; set l keepalive 1; bind l 0.0.0.0:0; listen l
+         c=socket inet stream 0; set c idle 77; set c interval 11; set c count 5; connect c 127.0.0.1:@l; show c; a=accept l; show a
+         d=socket inet stream 0; set d idle 77; set d interval 11; set d count 5; set d keepalive 1; connect d 127.0.0.1:@l; show d
+         set d keepalive 1; show d",
+    ),
+    // Nothing is held where a rule says off, whatever the others are for.
+    (
+        &[("KA_IDLE", "system"), ("KA_INTERVAL", "system"), ("KA_COUNT", "system"), ("KA_FORCE", "1"), ("KA_RULES", "127.0.0.0/8 off")],
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; set c keepalive 1; connect c @l; show c; d=socket inet stream 0
+         connect d @l; set d keepalive 1; set d idle 30; show d",
+    ),
+    (
+        &[("KA_FORCE", "1"), ("KA_RULES", "10.0.0.0/8 idle=7200 interval=75 count=9; 127.0.0.0/8 off")],
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; set c keepalive 1; set c idle 30; show c",
+    ),
+    // A socket that is connected once more, to somebody else, has nothing of the first attempt.
+    (
+        &[("KA_IDLE", "77"), ("KA_RULES", "127.0.0.2 idle=30 count=2; 127.0.0.3 idle=40 interval=system; 127.0.0.4 off")],
+        "l=listener 0.0.0.0:0; c=socket inet stream+nonblock 0; connect c 127.0.0.2:1 -> -1 EINPROGRESS
+         d=socket inet stream 0; connect d 127.0.0.2:@l; connect d unspec; connect d 127.0.0.3:@l; show d; e=socket inet stream 0
+         connect e 127.0.0.2:@l; connect e unspec; connect e 127.0.0.4:@l; show e; f=socket inet stream 0; connect f 127.0.0.2:@l
+         connect f unspec; connect f 127.0.0.1:@l; show f; g=socket inet stream 0; connect g 127.0.0.2:@l; set g idle 33
+         connect g unspec; connect g 127.0.0.3:@l; show g",
+    ),
     // Nothing but TCP.
     (
         PLAIN,
@@ -238,9 +269,14 @@ fn inner_cgroup_wins() -> Result {
         )
     };
     run_in(&inner, &script("on 33/15/9", "off"))?;
+    // And the outer one does not hold what it has not set.
+    run_in(
+        &inner,
+        "l=listener 127.0.0.1:0; c=socket inet stream 0; connect c @l; set c idle 600; show c -> on 600/15/9",
+    )?;
     run_in(&outer, &script("on 77/15/9", "on 77/15/9"))?;
-    if count(&outer, "inner_cgroup")? != 4 {
-        return Err(format!("not four left to the inner one: {}", attached(&outer)?).into());
+    if count(&outer, "inner_cgroup")? != 6 {
+        return Err(format!("not six left to the inner one: {}", attached(&outer)?).into());
     }
     detach(&inner)?;
     run_in(&inner, &script("on 77/15/9", "on 77/15/9"))?;

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf::Elf;
 use kashim_tests::{
-    Keepalive, Need, Preload, Program, Result, Running, Scratch, Trial, compile, library, target_dir, trial,
-    workspace,
+    Keepalive, Need, Preload, Program, Result, Running, Scratch, Trial, compile, debug_library, library,
+    trial, workspace,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -447,16 +447,8 @@ fn program_with_libdl(system: System) -> Result {
 
 /// The debug build, which has checks that panic, also lets a cancelled thread through.
 fn debug_build() -> Result {
-    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet"])
-        .current_dir(workspace())
-        .output()?;
-    if !built.status.success() {
-        return Err(format!("cargo build: {}", String::from_utf8_lossy(&built.stderr)).into());
-    }
     let scratch = Scratch::new()?;
-    let debug = scratch.join("libkashim.so");
-    fs::copy(target_dir().join("debug/libkashim.so"), &debug)?;
+    let debug = debug_library(&scratch)?;
     let preloaded = |program: Program| program.env("LD_PRELOAD", &debug).env("KA_IDLE", "77");
     let keepalive = Keepalive::new(77, 15, 9);
     let mapped = |program: &Running| -> Result {

@@ -5,14 +5,11 @@
 //! brackets.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kashim_tests::{
-    Output, Preload, Program, Result, Scratch, library, log_file, target_dir, until_within, workspace,
-};
+use kashim_tests::{Output, Preload, Program, Result, library, log_file, until_within, workspace};
 
 /// A file in `tests/fixtures/guest`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -198,17 +195,4 @@ pub fn run_patiently(program: Program) -> Result<Output> {
     let mut program = program.start()?;
     until_within(patience, "the program to end", || Ok(program.wait().ok()))?;
     program.output()
-}
-
-/// A copy of the debug build of the library, which has checks that panic.
-pub fn debug_library(scratch: &Scratch) -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built =
-        std::process::Command::new(cargo).args(["build", "--quiet"]).current_dir(workspace()).output()?;
-    if !built.status.success() {
-        return Err(format!("cargo build: {}", String::from_utf8_lossy(&built.stderr)).into());
-    }
-    let copy = scratch.join("libkashim.so");
-    fs::copy(target_dir().join("debug/libkashim.so"), &copy)?;
-    Ok(copy)
 }

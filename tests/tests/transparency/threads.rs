@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::guest::{
-    self, LOGGED, Sockets, alike, alike_by, among, compile, crowded, debug_library, every_way,
-    logged_to_file, long, run_patiently, without_rules,
+    self, LOGGED, Sockets, alike, alike_by, among, compile, crowded, every_way, logged_to_file, long,
+    run_patiently, without_rules,
 };
-use kashim_tests::{Need, Preload, Program, Result, Scratch, Trial, each, trial};
+use kashim_tests::{Need, Preload, Program, Result, Scratch, Trial, debug_library, each, trial};
 
 pub fn trials() -> Vec<Trial> {
     const CC: Need = Need::Program("cc");
