@@ -5,6 +5,7 @@ mod decisions;
 mod life;
 mod programs;
 mod refusals;
+mod robust;
 mod run;
 mod services;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         decisions::trials(),
         life::trials(),
         refusals::trials(),
+        robust::trials(),
         run::trials(),
         services::trials(),
     ];
