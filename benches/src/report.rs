@@ -87,6 +87,7 @@ fn page(bench: &Bench, results: &Results) -> Result<String> {
 Written by `scripts/bench`; not to be edited. All preloads of a table were measured in one run, in turns, each round
 in a new order, on one processor. Times are medians. An interval after a figure is its 95 % bootstrap interval, over
 the rounds, unless the table says that it is the quartiles. Ratios travel to other machines, times do not.
+[performance-attach.md](performance-attach.md) has what `ka attach` costs.
 
 {versions}
 The preloads:
