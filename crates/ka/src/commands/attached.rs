@@ -5,7 +5,7 @@ use std::io::{Write, stderr, stdout};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cgroup::attachment::{self, Attachment};
+use crate::cgroup::attached::{self, Attachment};
 use crate::cgroup::layout::{COUNTERS, Policy};
 use crate::cgroup::tree::Tree;
 use crate::cli::error::Error;
@@ -26,7 +26,7 @@ pub struct AttachedArgs {
 pub fn run(args: AttachedArgs) -> Result<Exit, Error> {
     let mut found = Vec::new();
     Tree::find()?.each(|cgroup| {
-        found.extend(attachment::read(&cgroup)?.map(|attachment| (cgroup.shown(), attachment)));
+        found.extend(attached::read(&cgroup)?.map(|attachment| (cgroup.shown(), attachment)));
         Ok(())
     })?;
     let text = if args.json { json(&found)? } else { found.iter().map(in_words).collect() };

@@ -8,7 +8,7 @@ use std::thread;
 use rustix::io::Errno;
 
 use super::config::Config;
-use crate::cgroup::attachment;
+use crate::cgroup::attached;
 use crate::cli::error::Error;
 use crate::output::escape::escaped;
 use crate::parallel::in_parts;
@@ -152,7 +152,7 @@ pub fn collect(config: &Config) -> Result<Collection, Error> {
         ));
     }
     let incomplete = !unseen_users.is_empty() || unknown > 0 && !config.selectors.is_empty();
-    let served = attachment::served();
+    let served = attached::served();
     let mut all = Collection { found, processes, holders, notes, incomplete, own_namespace, served };
     sort(&mut all);
     Ok(all)
