@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::denial::{Step, check_kernel, explain};
-use super::layout::{Numbers, Policy};
+use super::layout::{self, Numbers, Policy};
 use super::namespaces;
 use super::object::{DECIDE, HOLD, LoadError, MAPS, Maps, Program, load};
 use super::syscall::{self, ALLOW_MULTI, ALLOW_OVERRIDE};
@@ -65,10 +65,7 @@ impl Loaded {
 
     /// Has these values of a socket held, as if the program had set them. Without `--force` nobody does.
     pub fn mark(&self, socket: &OwnedFd, values: &Numbers) -> Result<(), Errno> {
-        let keepalive = [1];
-        let value: Vec<u8> =
-            values.iter().chain(&keepalive).flat_map(|number| number.to_ne_bytes()).collect();
-        syscall::update(&self.marks, &socket.as_raw_fd().to_ne_bytes(), &value)
+        syscall::update(&self.marks, &socket.as_raw_fd().to_ne_bytes(), &layout::mark(values))
     }
 
     fn programs(&self) -> impl Iterator<Item = Program> {

@@ -118,6 +118,12 @@ impl Rule {
     }
 }
 
+/// `struct mark` of a socket in which we have set keepalive and these values.
+pub fn mark(values: &Numbers) -> Vec<u8> {
+    let keepalive = 1u32;
+    values.iter().chain([&keepalive]).flat_map(|number| number.to_ne_bytes()).collect()
+}
+
 fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = input.split_at_checked(N)?;
     *input = rest;
