@@ -90,7 +90,7 @@ variables! {
         read: |global, text| { global.disabled = parse::boolean(text).unwrap_or(true); Ok(()) },
     }
     Log {
-        name: "KA_LOG", word: "", accepted: Log, fallback: "reporting only bad settings, on stderr",
+        name: "KA_LOG", word: "", accepted: Log, fallback: "using stderr, for bad settings only",
         read: |global, text| Log::read(text).map(|log| global.log = log),
     }
 }

@@ -212,7 +212,7 @@ fn words(variable: &str) -> (&'static [&'static str], &'static str) {
         "KA_COUNT" => (&["1 to 127", "system"], "using 9"),
         "KA_USER_TIMEOUT" => (&["off", "auto", "1 to 2147483"], "using off"),
         "KA_FORCE" => (&["0, 1", "no, yes", "off, on", "false, true"], "using 0"),
-        "KA_LOG" => (&["off", "stderr", "absolute path"], "reporting only bad settings, on stderr"),
+        "KA_LOG" => (&["off", "stderr", "absolute path"], "using stderr, for bad settings only"),
         "KA_SKIP" => (&["base names", ":"], "using the other names"),
         _ => (&[], ""),
     }
@@ -374,7 +374,7 @@ fn a_hundred_thousand_digits() -> Result {
     }
     let path = format!("/{digits}");
     let said = steps(&makes("on 60/15/9"), &[("KA_LOG", &path)])?.run()?.stderr;
-    assert!(said.contains("too long") && said.contains("; using complaints"), "{said}");
+    assert!(said.contains("too long") && said.contains("; using stderr, for bad"), "{said}");
     // As many as execve takes in one string: as zeroes in front of a number they are fine.
     let zeroes = format!("{}5", "0".repeat(131_000));
     nothing(&steps(&makes("on 5/5/9"), &[("KA_IDLE", &zeroes)])?.run()?)
