@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Gid, Pid, Signal, Uid, kill_process};
@@ -124,13 +125,16 @@ impl Drop for Cgroup {
     }
 }
 
-/// Those of earlier runs that were killed.
+/// Those of earlier runs that were killed. One that is new may be that of a run in another pid namespace.
 fn remove_leftovers() {
+    const OLD: Duration = Duration::from_secs(3600);
     for entry in fs::read_dir(TREE).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner =
             name.strip_prefix("kashim-test-").and_then(|rest| rest.split('-').next()?.parse::<i32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        let is_old = age().is_some_and(|age| age > OLD);
+        if is_old && owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let mut inner: Vec<PathBuf> =
                 fs::read_dir(entry.path()).into_iter().flatten().flatten().map(|e| e.path()).collect();
             inner.push(entry.path());
