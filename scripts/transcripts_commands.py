@@ -25,13 +25,14 @@ NOT_RUN = {
 }
 # With the names of what is there.
 PLACES = {
-    "HOST:PORT": "127.0.0.1:3306", "db.example.com:5432": "db.example.com:3306", "NAME": "python3", "FORM": "sh", "PROGRAM": "COMMAND",
+    "systemd NAME": "systemd nginx", "systemd UNIT": "systemd nginx", "HOST:PORT": "127.0.0.1:3306", "db.example.com:5432": "db.example.com:3306", "NAME": "python3", "FORM": "sh", "PROGRAM": "COMMAND",
     "scripts/install": "scripts/install --prefix /usr/local", "/backup/": "/usr/local/work/",
     "systemctl enable --now": "systemctl --root=/ enable",
 }
 # What ends otherwise than with 0, by its beginning, and why.
 STATUSES = {
     "ka status": (1, "one connection would not outlive the box"),
+    "ka systemd nginx --remove": (1, "nothing may be there"),
     "ka probe": (128 + signal.SIGINT, "it is interrupted, since it takes as long as the path remembers"),
 }
 

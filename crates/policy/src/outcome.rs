@@ -49,7 +49,7 @@ impl SkipReason {
         match self {
             SkipReason::NotTcp => "not TCP",
             SkipReason::PeerUnknown => "rules apply once the peer is known",
-            SkipReason::AlreadySet => "already set, nothing to do",
+            SkipReason::AlreadySet => "already as wanted",
             SkipReason::ProgramsOwn => "the program's own settings",
             SkipReason::Off => "a rule says off",
             SkipReason::NoMarker => "no setting differs from the kernel's",

@@ -409,7 +409,7 @@ fn outcomes_in_words() {
         (written(None, [NO, NO, 3, 195_000], None), "set count 3, user timeout 195000 ms"),
         (written(Some(true), [NO; 4], None), "set keepalive on"),
         (Outcome::Skipped(SkipReason::NotTcp), "left alone: not TCP"),
-        (Outcome::Skipped(SkipReason::AlreadySet), "left alone: already set, nothing to do"),
+        (Outcome::Skipped(SkipReason::AlreadySet), "left alone: already as wanted"),
         (Outcome::Skipped(SkipReason::ProgramsOwn), "left alone: the program's own settings"),
         (Outcome::Skipped(SkipReason::NoMarker), "left alone: no setting differs from the kernel's"),
     ] {

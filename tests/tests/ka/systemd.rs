@@ -212,7 +212,8 @@ fn what_matters_is_said() -> Result {
     expect_in(&output.stderr, "statically linked")?;
     expect_in(&output.stderr, "--mode cgroup")?;
     // A unit that is not there yet.
-    expect_in(&run(&root, &["y"], 0)?.stderr, "there is no y.service")?;
+    expect_in(&run(&root, &["y"], 1)?.stderr, "y.service: there is no such unit below")?;
+    expect_in(&run(&root, &["y", "--write"], 125)?.stderr, "nothing was written")?;
     // Of an instance, the template counts.
     root.write("usr/lib/systemd/system/z@.service", "[Service]\nUnsetEnvironment=LD_PRELOAD\n")?;
     expect_in(&run(&root, &["z@1"], 1)?.stderr, "z@1.service: UnsetEnvironment")?;
@@ -364,7 +365,7 @@ fn a_pin_for_each_unit() -> Result {
     let root = system("")?;
     let mut pins = BTreeSet::new();
     for unit in ["a.b", "a-b", "a_b", "t@", "t@1", "t@2"] {
-        let text = String::from_utf8(run(&root, &[unit, "--mode", "cgroup"], 0)?.stdout)?;
+        let text = String::from_utf8(run(&root, &[unit, "--mode", "cgroup"], 1)?.stdout)?;
         // Each file below its path.
         for place in [format!("kashim-for-{unit}.service"), format!("{unit}.service.d/zz-kashim.conf")] {
             expect_in(&text, &format!("# {}/etc/systemd/system/{place}\n# Written", root.path().display()))?;

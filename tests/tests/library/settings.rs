@@ -664,7 +664,7 @@ const LOGGED: &[Logged] = &[
         &[
             "loaded",
             "socket fd 4: set keepalive on, idle 60, interval 15, count 9",
-            "connect fd 4 to 127.0.0.1:PORT: left alone: already set, nothing to do",
+            "connect fd 4 to 127.0.0.1:PORT: left alone: already as wanted",
             "accept fd 5 from 127.0.0.1:PORT: set keepalive on, idle 60, interval 15",
             "connect fd 6 to 127.0.0.2:PORT: left alone: the program's own settings",
             "accept4 fd 7 from 127.0.0.1:PORT: set keepalive on, idle 60, interval 15",

@@ -46,15 +46,13 @@ fn install_by(shell: Shell) -> Result<Program> {
 }
 
 /// What an installation consists of, below its prefix.
-const FILES: [&str; 28] = [
+const FILES: [&str; 26] = [
     "bin/ka",
     "bin/ka-run",
     "bin/kashim-profile.sh",
     "lib/libkashim.so",
     "share/bash-completion/completions/ka",
     "share/bash-completion/completions/ka-run",
-    "share/doc/kashim/LICENSE-APACHE",
-    "share/doc/kashim/LICENSE-MIT",
     "share/fish/vendor_completions.d/ka-run.fish",
     "share/fish/vendor_completions.d/ka.fish",
     "share/kashim/manifest",
@@ -76,6 +74,24 @@ const FILES: [&str; 28] = [
     "share/zsh/site-functions/_ka",
     "share/zsh/site-functions/_ka-run",
 ];
+
+/// And the documents of the repository.
+fn expected_files() -> Result<Vec<String>> {
+    let mut all: Vec<String> = FILES.map(str::to_owned).into();
+    for name in ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "CHANGELOG.md", "SECURITY.md"] {
+        all.push(format!("share/doc/kashim/{name}"));
+    }
+    for directory in ["docs", "services"] {
+        for entry in fs::read_dir(workspace().join(directory))? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                all.push(format!("share/doc/kashim/{directory}/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+    }
+    all.sort();
+    Ok(all)
+}
 
 /// Everything below a directory: permissions and content of files, and permissions of directories.
 fn tree(root: &Path) -> Result<BTreeMap<PathBuf, (u32, Vec<u8>)>> {
@@ -131,7 +147,7 @@ fn what_is_put_is_taken_away(shell: Shell) -> Result {
     place.write("share/other", "other")?;
     let before = tree(place.path())?;
     let said = succeeded(install_by(shell)?.arg("--prefix").arg(place.path()))?;
-    let mut expected: Vec<String> = FILES.map(str::to_owned).into();
+    let mut expected = expected_files()?;
     expected.extend(["bin/other".to_owned(), "share/other".to_owned()]);
     expected.sort();
     assert_eq!(files(place.path())?, expected);
@@ -142,8 +158,17 @@ fn what_is_put_is_taken_away(shell: Shell) -> Result {
     assert_eq!(mode("lib/libkashim.so"), 0o644);
     assert_eq!(mode("lib"), 0o755);
     assert!(after[Path::new("lib/libkashim.so")].1 == fs::read(library()?)?);
-    for file in FILES.iter().filter(|file| !file.ends_with("manifest")) {
+    for file in expected_files()?.iter().filter(|file| !file.ends_with("manifest")) {
         assert!(said.contains(&*place.join(file).to_string_lossy()), "{file} is not named in:\n{said}");
+    }
+    // What is to be copied from it names its own paths, and not those of elsewhere.
+    let elsewhere = ["bin/kashim-profile.sh", "share/doc/kashim/README.md", "share/man/man7/kashim.7"];
+    for file in elsewhere.iter().chain(&["share/doc/kashim/services/kashim-host.service"]) {
+        let text = fs::read_to_string(place.join(file))?;
+        let wrong =
+            text.lines().find(|line| line.contains("/usr/local/bin/") || line.contains("/usr/local/lib/"));
+        assert_eq!(wrong, None, "{file}");
+        assert!(text.contains(&*place.path().to_string_lossy()), "{file}");
     }
     // What somebody else has put into a directory of ours stays, and the directory with it.
     place.write("lib/other", "other")?;
@@ -194,7 +219,7 @@ fn another_directory(shell: Shell) -> Result {
     let install = || Ok::<_, Failed>(install_by(shell)?.arg("--destdir").arg(&root));
     succeeded(install()?)?;
     let prefix = root.join("usr/local");
-    assert_eq!(files(&prefix)?, FILES);
+    assert_eq!(files(&prefix)?, expected_files()?);
     for file in ["bin/kashim-profile.sh", "share/kashim/manifest"] {
         let text = fs::read_to_string(prefix.join(file))?;
         assert!(!text.contains(&*root.to_string_lossy()), "{file} mentions it");
@@ -205,7 +230,7 @@ fn another_directory(shell: Shell) -> Result {
     // With a prefix, and by a relative path.
     let program = install_by(shell)?.args(["--destdir=root", "--prefix=/usr/"]).directory(place.path());
     succeeded(program)?;
-    assert_eq!(files(&place.join("root/usr"))?, FILES);
+    assert_eq!(files(&place.join("root/usr"))?, expected_files()?);
     let snippet = fs::read_to_string(place.join("root/usr/bin/kashim-profile.sh"))?;
     assert!(snippet.contains("'/usr/lib/libkashim.so'"), "{snippet}");
     assert!(snippet.contains(" /usr/bin/kashim-profile.sh"), "{snippet}");
@@ -306,7 +331,7 @@ fn from_a_release(shell: Shell) -> Result {
     let place = Scratch::new()?;
     let install = || shell.run(release.join("install")).arg("--prefix").arg(place.path());
     succeeded(install())?;
-    assert_eq!(files(place.path())?, FILES);
+    assert_eq!(files(place.path())?, expected_files()?);
     succeeded(install().arg("--uninstall"))?;
     assert!(tree(place.path())?.is_empty());
     Ok(())
@@ -363,7 +388,7 @@ fn killed_in_between(shell: Shell) -> Result {
         }
     }
     // All but the manifest and the link, and then once without being killed.
-    assert_eq!(step, FILES.len() - 2 + 1);
+    assert_eq!(step, expected_files()?.len() - 2 + 1);
     Ok(())
 }
 
@@ -395,7 +420,7 @@ fn under_the_library(shell: Shell) -> Result {
     let install = install_by(shell)?.arg("--prefix").arg(place.path());
     let path = format!("{}:/usr/bin:/bin", bin.path().display());
     let output = install.env("PATH", path).preload(LOADED).run()?;
-    assert_eq!(output.stderr, "none\n".repeat(FILES.len()));
+    assert_eq!(output.stderr, "none\n".repeat(expected_files()?.len()));
     output.success()?;
     Ok(())
 }

@@ -210,5 +210,8 @@ pub fn good_settings(given: &Given, nothing: &str) -> Result<Box<Settings>, Erro
     for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
         say(&format!("{kind}: {words}"));
     }
+    for words in given.environment.unknown_variables() {
+        say(&format!("warning: {words}"));
+    }
     Ok(settings)
 }

@@ -161,7 +161,7 @@ fn look_at_file(
         return Ok(Some(
             Unreachable::but_its_children(
                 "it is a Go program: it makes its system calls itself, past every preload",
-                "Go turns keepalive on by itself, every 15 s, unless the program says otherwise: see its settings",
+                "Go turns keepalive on by itself, every 15 or 30 s, unless the program says otherwise: see its settings",
             )
             .into(),
         ));

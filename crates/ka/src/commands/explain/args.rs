@@ -10,6 +10,9 @@ pub struct ExplainArgs {
     /// in the environment
     #[arg(value_name = "VALUES")]
     pub values: Option<String>,
+    /// The values for this middlebox (ka presets has the names)
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "values")]
+    pub preset: Option<String>,
 }
 
 const AFTER: &str = "\

@@ -11,6 +11,7 @@ use kashim_policy::variables::{Global, Variable};
 use crate::cli::environment::{Environment, rule_warnings};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::middlebox;
 use crate::cli::values;
 use crate::output::escape::escaped;
 use crate::output::print::print;
@@ -26,7 +27,9 @@ const PARTS: [(&str, Variable); 4] = [
 
 /// Explains the values.
 pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
-    let (text, exit) = match args.values {
+    let preset = args.preset.map(|name| middlebox::by_name(name.as_bytes())).transpose()?;
+    let of_preset = preset.map(|preset| format!("{}/{}/{}", preset.idle, preset.interval, preset.count));
+    let (text, exit) = match args.values.or(of_preset) {
         Some(values) => (words::explain(&read(&values)?, &defaults::read_or_linux()), Exit::Yes),
         None => environment(&Environment::ours()?),
     };

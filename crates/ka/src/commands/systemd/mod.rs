@@ -37,14 +37,14 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         return Err(Error::new(format!("KA_DISABLE={value} switches kashim off; unset it")));
     }
     let settings = good_settings(&given, "nothing was printed")?;
-    let (files, matters) = match args.mode {
+    let (files, mut matters) = match args.mode {
         Mode::Preload => for_preload(&unit, &args.root, &given)?,
         Mode::Cgroup => (for_cgroup(&unit.name, &args.root, &given, settings.force)?, Matters::default()),
     };
     if unit.masked {
         say(&format!("warning: {} is masked: nobody can start it", unit.name));
     } else if unit.file.is_none() {
-        say(&format!("warning: there is no {} below {}", unit.name, shown(&args.root)));
+        matters.errors.push(format!("there is no such unit below {}", shown(&args.root)));
     }
     for (kind, texts) in
         [("error", &matters.errors), ("warning", &matters.warnings), ("note", &matters.notes)]
@@ -71,37 +71,44 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         files::check_removal(&pinning_path(&args.root, &unit.name))?;
     }
     files.iter().try_for_each(File::write)?;
-    if args.mode == Mode::Preload {
-        // What an earlier --mode cgroup has left.
-        files::remove(&pinning_path(&args.root, &unit.name))?;
+    // What an earlier --mode cgroup has left.
+    let pinning = pinning_path(&args.root, &unit.name);
+    let switched = args.mode == Mode::Preload && files::remove(&pinning)?;
+    if switched {
+        print(format!("removed: {}\n", shown(&pinning)))?;
     }
     for file in &files {
         print(format!("written: {}\n", shown(&file.path)))?;
     }
-    say_how(&unit.name)
+    say_how(&unit.name, switched)
 }
 
-/// Says what is left to do.
-fn say_how(unit: &str) -> Result<Exit, Error> {
-    print(format!("to put it into force: systemctl daemon-reload && systemctl restart {unit}\n"))?;
+/// Says what is left to do; where the unit that pins has gone, its program is to go too.
+fn say_how(unit: &str, pinning_has_gone: bool) -> Result<Exit, Error> {
+    let stop =
+        if pinning_has_gone { format!("systemctl stop {}; ", pinning_unit(unit)) } else { String::new() };
+    print(format!("to put it into force: {stop}systemctl daemon-reload && systemctl restart {unit}\n"))?;
     Ok(Exit::Yes)
 }
 
 fn remove(unit: &str, root: &Path) -> Result<Exit, Error> {
     let mut any = false;
+    let mut pinning_has_gone = false;
     let paths = [dropin(root, unit), pinning_path(root, unit)];
     // All or nothing.
     for path in &paths {
         files::check_removal(path)?;
     }
     for path in paths {
-        if files::remove(&path)? {
+        // The one of the unit that pins comes last.
+        pinning_has_gone = files::remove(&path)?;
+        if pinning_has_gone {
             print(format!("removed: {}\n", shown(&path)))?;
-            any = true;
         }
+        any |= pinning_has_gone;
     }
     if any {
-        return say_how(unit);
+        return say_how(unit, pinning_has_gone);
     }
     say(&format!("nothing of ka's is there for {unit}"));
     Ok(Exit::No)
@@ -143,10 +150,11 @@ fn for_cgroup(unit: &str, root: &Path, given: &Given, force: bool) -> Result<Vec
     let ka = quoted(ka.ok_or_else(|| Error::new("the path of ka cannot stand in a unit"))?);
     let variables = variables(given, &[Variable::Log, Variable::Skip])?;
     let mut first = heading(unit);
+    // PartOf=: a restart of the service pins the program anew, with what is said then.
     let _ = write!(
         first,
         "[Unit]\nDescription=Keepalive program for {whose}\nDocumentation=man:ka-attach(1)\n\
-         RequiresMountsFor=/sys/fs/bpf\nBefore={whose}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
+         RequiresMountsFor=/sys/fs/bpf\nBefore={whose}\nPartOf={whose}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
          ExecStart={ka} attach --pin {pin}\nExecStop=-/bin/rm -f {pin} {pin}-hold\n"
     );
     let mut second = heading(unit);

@@ -10,12 +10,14 @@ use crate::cli::error::Error;
 use crate::output::escape::escaped;
 
 /// Where units are, the first wins (systemd.unit(5), "Unit File Load Path").
-const DIRECTORIES: [&str; 5] = [
+const DIRECTORIES: [&str; 7] = [
     "etc/systemd/system",
     "run/systemd/system",
+    "run/systemd/generator",
     "usr/local/lib/systemd/system",
     "usr/lib/systemd/system",
     "lib/systemd/system",
+    "run/systemd/generator.late",
 ];
 
 /// A service.
