@@ -33,6 +33,8 @@ PLACES = {
 STATUSES = {
     "ka status": (1, "one connection would not outlive the box"),
     "ka systemd nginx --remove": (1, "nothing may be there"),
+    "ka systemd cron --remove": (1, "nothing is there"),
+    "KA_DISABLE=1": (1, "the stand-in misses the library"),
     "ka probe": (128 + signal.SIGINT, "it is interrupted, since it takes as long as the path remembers"),
 }
 

@@ -139,7 +139,10 @@ fn go() -> Result<&'static Path> {
             .env("CGO_ENABLED", "0")
             .env("GOCACHE", caches.join("cache"))
             .env("GOPATH", caches.join("path"))
-            .succeed()?;
+            .start()?
+            // It compiles its standard library.
+            .output_within(Duration::from_secs(300))?
+            .success()?;
         Ok(built)
     };
     BUILT.get_or_init(build).as_deref().map_err(Clone::clone)
