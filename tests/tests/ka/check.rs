@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(nothing_is_run),
         trial!(every_bad_setting),
         trial!(a_log_that_cannot_be_written),
+        trial!(a_preload_that_is_not_there),
         trial!(strangers),
         trial!(destinations),
         trial!(destinations_as_the_kernel_has_them, &[Need::Program("bash")]),
@@ -195,6 +196,15 @@ fn strangers() -> Result {
     ];
     let text = says(check(&variables, &["ls"])?, 0, &parts)?;
     if text.contains("KAFKA") { Err(text.into()) } else { Ok(()) }
+}
+
+/// A crontab may name a place where the library is not.
+fn a_preload_that_is_not_there() -> Result {
+    let missing = "/nonexistent/lib/libkashim.so";
+    let parts = [&*format!("  warning   LD_PRELOAD names {missing}, which is not there")];
+    says(check(&[("LD_PRELOAD", missing)], &["ls"])?, 0, &parts)?;
+    let text = says(check(&[("LD_PRELOAD", "/nonexistent/other.so")], &["ls"])?, 0, &["ls: reached"])?;
+    if text.contains("not there") { Err(text.into()) } else { Ok(()) }
 }
 
 /// The first rule that matches decides, and is called by the number that it has among all.

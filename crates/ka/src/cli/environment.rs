@@ -146,13 +146,20 @@ impl Environment {
 
     /// A warning for each name that begins like ours and is none. Other software has such variables too.
     pub fn unknown_variables(&self) -> impl Iterator<Item = String> {
-        self.unknown.iter().map(|name| {
-            let shown = crate::output::escape::escaped(&as_bytes(name)).into_owned();
-            match nearest(name) {
-                Some(variable) => format!("{shown} is not read by kashim; is {} meant?", text_of(variable)),
-                None => format!("{shown} is not read by kashim"),
-            }
-        })
+        self.unknown.iter().map(|name| not_read(name))
+    }
+
+    /// Those among them that look like one of ours. The others may be somebody else's.
+    pub fn misspelt_variables(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().filter(|name| nearest(name).is_some()).map(|name| not_read(name))
+    }
+}
+
+fn not_read(name: &str) -> String {
+    let shown = crate::output::escape::escaped(&as_bytes(name)).into_owned();
+    match nearest(name) {
+        Some(variable) => format!("{shown} is not read by kashim; is {} meant?", text_of(variable)),
+        None => format!("{shown} is not read by kashim"),
     }
 }
 
@@ -266,5 +273,6 @@ mod tests {
             "KA_idle is not read by kashim; is KA_IDLE meant?",
         ];
         assert_eq!(told, expected);
+        assert_eq!(environment.misspelt_variables().count(), 5);
     }
 }

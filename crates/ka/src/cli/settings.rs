@@ -210,7 +210,7 @@ pub fn good_settings(given: &Given, nothing: &str) -> Result<Box<Settings>, Erro
     for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
         say(&format!("{kind}: {words}"));
     }
-    for words in given.environment.unknown_variables() {
+    for words in given.environment.misspelt_variables() {
         say(&format!("warning: {words}"));
     }
     Ok(settings)

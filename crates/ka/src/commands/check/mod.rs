@@ -5,7 +5,9 @@ mod destination;
 mod report;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use kashim_policy::describe;
 use kashim_policy::settings::Settings;
@@ -58,6 +60,14 @@ pub fn check(settings: SettingArgs, words: &[OsString], to: &[String]) -> Result
     }
     for stranger in given.environment.unknown_variables() {
         report.row("warning", &stranger);
+    }
+    for missing in missing_preloads() {
+        report.row(
+            "warning",
+            &format!(
+                "LD_PRELOAD names {missing}, which is not there: what is started with it runs without kashim"
+            ),
+        );
     }
     let disabled = Global::read(&given.environment.policy()).disabled;
     for (target, port) in &targets {
@@ -160,4 +170,13 @@ fn about_settings(report: &mut Report, settings: &Settings, library: &Library) {
             timing.dead_after()
         ),
     );
+}
+
+/// The library as the caller's LD_PRELOAD names it, where nothing is: a crontab or a profile may name another place.
+fn missing_preloads() -> Vec<String> {
+    let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
+    let paths = preload.as_bytes().split(|byte| matches!(byte, b':' | b' '));
+    let ours = paths.filter(|path| path.starts_with(b"/") && path.ends_with(b"/libkashim.so"));
+    let missing = ours.map(OsStr::from_bytes).filter(|path| !Path::new(path).exists());
+    missing.map(shown).collect()
 }
