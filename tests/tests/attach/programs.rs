@@ -11,7 +11,7 @@ use kashim_tests::lab::{Firewall, Lab, SERVER};
 use kashim_tests::servers::{Nginx, Postgres, PostgresData, Redis};
 use kashim_tests::{
     Cgroup, Keepalive, Listener, Need, Preload, Program, Result, Running, Scratch, Steps, Trial, cgroups,
-    compile, fixture, read_request, target_dir, trial, until_within,
+    compile, fixture, read_request, target_dir, trial, until, until_within,
 };
 
 use super::{attach, count};
@@ -32,7 +32,7 @@ pub fn trials() -> Vec<Trial> {
         with("static_c", &[Prog("cc")], || static_c("cc")),
         with("static_musl", &[Prog("musl-gcc")], static_musl),
         with("ipv6_fast_open_and_without_blocking", &[Prog("cc")], other_ways),
-        with("go_client", &[Prog("go")], go_client),
+        with("go_client", &[Prog("go"), Prog("strace")], go_client),
         with("go_server", &[Prog("go")], go_server),
         with("io_uring", &[Prog("cc"), io_uring()], io_uring_connect),
         with("redis", &[Prog("redis-server"), Prog("redis-cli")], redis),
@@ -148,11 +148,32 @@ fn go() -> Result<&'static Path> {
     BUILT.get_or_init(build).as_deref().map_err(Clone::clone)
 }
 
+/// Since 1.23 it does, to the kernel's default, so that only its calls tell.
+fn go_sets_the_count() -> Result<bool> {
+    let scratch = Scratch::new()?;
+    let calls = scratch.join("calls");
+    let listener = Listener::bind()?;
+    let _client = Program::new("strace")
+        .args(["-f", "-e", "trace=setsockopt,write", "-o"])
+        .arg(&calls)
+        .arg(go()?)
+        .args(["connect", &listener.address()])
+        .env("OWN", "1")
+        .start()?;
+    let calls = until("it to have connected", || {
+        let calls = fs::read_to_string(&calls).unwrap_or_default();
+        Ok(calls.contains("\"connected").then_some(calls))
+    })?;
+    assert!(calls.contains("TCP_KEEPIDLE"), "{calls}");
+    Ok(calls.contains("TCP_KEEPCNT"))
+}
+
 fn go_client() -> Result {
     let cgroup = Cgroup::new()?;
     attach(&cgroup, &VALUES)?;
     // With what Go sets by itself after connecting, and without.
-    for (own, want) in [("", ours()), ("1", Keepalive::new(15, 15, 5))] {
+    let count = if go_sets_the_count()? { 9 } else { 5 };
+    for (own, want) in [("", ours()), ("1", Keepalive::new(15, 15, count))] {
         let listener = Listener::bind()?;
         let client = Program::new(go()?).args(["connect", &listener.address()]).env("OWN", own);
         let mut client = cgroup.enter(|| client.start())?;
