@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kashim_tests::documents::blocks;
 use kashim_tests::{
@@ -76,10 +77,13 @@ fn kubernetes() -> Result {
     let venv = target_dir().join("kubernetes-validate");
     let python = venv.join("bin/python3");
     if !venv.join("bin/kubernetes-validate").exists() {
-        Program::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).succeed()?;
+        let patience = Duration::from_secs(300);
+        let make = Program::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).start()?;
+        make.output_within(patience)?.success()?;
         let pip =
             Program::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.arg("kubernetes-validate==1.37.0").env("PIP_ROOT_USER_ACTION", "ignore").succeed()?;
+        let pip = pip.arg("kubernetes-validate==1.37.0").env("PIP_ROOT_USER_ACTION", "ignore");
+        pip.start()?.output_within(patience)?.success()?;
     }
     let files = Scratch::new()?;
     let mut manifests = Vec::new();
