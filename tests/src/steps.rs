@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use crate::{Keepalive, Output, Preload, Program, Result, Running, compile, library};
+use crate::{Keepalive, Output, PATIENCE, Preload, Program, Result, Running, compile, library};
 
 /// A file in `tests/fixtures/hooks`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -112,7 +112,9 @@ impl Steps {
     /// Runs it to its end, and compares what its steps gave with what they have to give. Those that this is not said
     /// of have to succeed.
     pub fn run(&self) -> Result<Output> {
-        let output = self.command()?.run()?;
+        // What stands before a program mostly makes it slower, as valgrind does.
+        let patience = if self.before.is_empty() { PATIENCE } else { 6 * PATIENCE };
+        let output = self.command()?.start()?.output_within(patience)?;
         let results = results(&output)?;
         let wrong = |step: &Step, is: &str| match &step.want {
             Some(want) => is != want,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::guest::run_patiently;
 use kashim_tests::shells;
 use kashim_tests::{
     Failed, Keepalive, Listener, Need, Output, Preload, Program, Result, Running, Scratch, Steps, Trial,
@@ -512,7 +513,7 @@ fn valgrind(tool: &str) -> Result {
             .args(&words[1..])
             .arg(&threads)
             .args(threads_and_connections(["8", connections]));
-        let said = program.preloads_others(preload).succeed()?;
+        let said = run_patiently(program.preloads_others(preload))?.success()?;
         alike("what the threads found", b"0 failures\n", &said)?;
         report += &valgrind_report(&fs::read_to_string(&log)?);
         reports.push(report);
