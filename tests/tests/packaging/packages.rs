@@ -60,12 +60,12 @@ fn package(extension: &str) -> Result<PathBuf> {
 
 /// Debian's own judge finds nothing, at its strictest, but what `packaging/lintian-overrides` explains.
 fn lintian() -> Result {
-    // Another version of lintian may know fewer tags, and complain about what overrides them.
     let options = ["--allow-root", "--pedantic", "--display-info", "--tag-display-limit", "0"];
-    let options = [&options[..], &["--suppress-tags", "unused-override"]].concat();
     let said = Program::new("lintian").args(options).arg(package(".deb")?).succeed()?;
     let said = String::from_utf8(said)?;
     let found = said.lines().filter(|line| !line.starts_with("N:") && !line.trim().is_empty());
+    // Another version of lintian may find less than what the overrides are for.
+    let found = found.filter(|line| !line.contains(": unused-override "));
     let found: Vec<_> = found.collect();
     if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
 }
