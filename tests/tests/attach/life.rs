@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kashim_tests::{
     Cgroup, Keepalive, Need, Output, Program, Result, Scratch, Trial, cgroups, ka, trial, workspace,
 };
 
-use super::{attach, attached, count, detach};
+use super::{attach, attached, count, detach, fixture, killed_at, other, start_in};
 use kashim_tests::ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, run_ka};
 
 pub fn trials() -> Vec<Trial> {
@@ -36,10 +35,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/attach").join(name)
-}
-
 fn object() -> Result {
     let files = Scratch::new()?;
     let made = files.join("keepalive.bpf.o");
@@ -50,10 +45,6 @@ fn object() -> Result {
     }
     Err("crates/ka/bpf/keepalive.bpf.o is not what scripts/build-bpf makes; run it and commit the result"
         .into())
-}
-
-fn start_in(cgroup: &Cgroup) -> Result<Holder> {
-    cgroup.enter(Holder::start)
 }
 
 /// What a new connection in the cgroup has: both ends.
@@ -179,18 +170,12 @@ fn programs(cgroup: &Cgroup) -> Result<Vec<(u64, String)>> {
     Ok(list.as_array().into_iter().flatten().map(of).collect())
 }
 
-fn other(cgroup: &Cgroup, kind: &str, flags: &str) -> Result<u64> {
-    let output =
-        Program::new("python3").arg(fixture("other.py")).arg(cgroup.path()).args([kind, flags]).succeed()?;
-    Ok(String::from_utf8(output)?.trim().parse()?)
-}
-
 fn others_stay() -> Result {
     let cgroup = Cgroup::new()?;
-    let before = other(&cgroup, "sock_ops", "multi")?;
-    let hold_before = other(&cgroup, "setsockopt", "multi")?;
+    let before = other(&cgroup, &["sock_ops", "multi"])?;
+    let hold_before = other(&cgroup, &["setsockopt", "multi"])?;
     attach(&cgroup, &["--idle", "77", "--force"])?;
-    let after = other(&cgroup, "sock_ops", "multi")?;
+    let after = other(&cgroup, &["sock_ops", "multi"])?;
     let sock_ops = |want: &[Option<u64>]| -> Result {
         let all = programs(&cgroup)?;
         let is: Vec<_> = all
@@ -213,17 +198,6 @@ fn others_stay() -> Result {
     } else {
         Err(format!("left: {left:?}").into())
     }
-}
-
-/// `ka` under strace, killed at its n-th call of bpf(2). Whether it got that far.
-fn killed_at(n: u32, arguments: &[&str]) -> Result<bool> {
-    let inject = format!("inject=bpf:signal=KILL:when={n}");
-    let output = Program::new("strace")
-        .args(["-f", "-o", "/dev/null", "-e", "trace=bpf", "-e", &inject])
-        .arg(ka()?)
-        .args(arguments)
-        .run()?;
-    Ok(!output.status.success())
 }
 
 fn killed() -> Result {

@@ -9,11 +9,13 @@ mod robust;
 mod run;
 mod services;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use kashim_tests::{Cgroup, Result, mount_cgroups};
+use kashim_tests::{Cgroup, Program, Result, Running, ka, mount_cgroups};
 
-use kashim_tests::ka_helpers::{expect_status, run_ka};
+use kashim_tests::ka_helpers::{Holder, expect_status, run_ka};
 
 fn main() -> ExitCode {
     // Before there are threads.
@@ -56,4 +58,42 @@ fn count(cgroup: &Cgroup, counter: &str) -> Result<u64> {
 /// `ka detach`, which must succeed.
 fn detach(cgroup: &Cgroup) -> Result {
     expect_status(&run_ka(&["detach", &cgroup.path().display().to_string()])?, 0)
+}
+
+/// A program in the cgroup that holds sockets.
+fn start_in(cgroup: &Cgroup) -> Result<Holder> {
+    cgroup.enter(Holder::start)
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/attach").join(name)
+}
+
+/// Attaches another owner's program: its kind, how, and its name if it has one. Its number.
+fn other(cgroup: &Cgroup, words: &[&str]) -> Result<u64> {
+    let output = Program::new("python3").arg(fixture("other.py")).arg(cgroup.path()).args(words).succeed()?;
+    Ok(String::from_utf8(output)?.trim().parse()?)
+}
+
+/// `ka` under strace, killed at its n-th call of bpf(2). Whether it got that far.
+fn killed_at(n: u32, arguments: &[&str]) -> Result<bool> {
+    let inject = format!("inject=bpf:signal=KILL:when={n}");
+    let output = Program::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=bpf", "-e", &inject])
+        .arg(ka()?)
+        .args(arguments)
+        .run()?;
+    Ok(!output.status.success())
+}
+
+/// Who watches over the cgroup of this command of ka run.
+fn watcher(command: &Running) -> Result<i32> {
+    let name = format!("ka-watcher {}", command.pid());
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.split(|&b| b == 0).next() == Some(name.as_bytes()) {
+            return Ok(entry.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Err("nobody watches".into())
 }

@@ -1,10 +1,8 @@
 //! What cannot be attached, and that it is said why.
 
-use std::path::Path;
-
 use kashim_tests::{Cgroup, Need, Program, Result, Trial, cgroups, ka, program_file, trial};
 
-use super::{attach, attached};
+use super::{attach, attached, other};
 use kashim_tests::ka_helpers::{command, expect_in, expect_status, run_ka};
 
 pub fn trials() -> Vec<Trial> {
@@ -105,15 +103,11 @@ fn user_namespace() -> Result {
 
 /// One that allows no other beside it, and one that would no longer run.
 fn another_owner() -> Result {
-    let other = |cgroup: &Cgroup, flags: &str| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/attach/other.py");
-        Program::new("python3").arg(script).arg(cgroup.path()).args(["sock_ops", flags]).succeed()
-    };
     let alone = Cgroup::new()?;
-    other(&alone, "alone")?;
+    other(&alone, &["sock_ops", "alone"])?;
     let inside = alone.inner("inner")?;
     let override_ = Cgroup::new()?;
-    other(&override_, "override")?;
+    other(&override_, &["sock_ops", "override"])?;
     let below = override_.inner("inner")?;
     for (cgroup, words) in [
         (&alone, "a program of another owner is attached to the cgroup, or to one that it is in"),

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kashim_tests::ka_helpers::{Holder, command, expect_in, expect_status, run_ka};
+use kashim_tests::ka_helpers::{command, expect_in, expect_status, run_ka};
 use kashim_tests::{
-    Cgroup, Keepalive, Need, Program, Result, Running, Scratch, Trial, cgroups, compile, free_port, ka,
-    sockets_of, trial, until,
+    Cgroup, Keepalive, Need, Program, Result, Scratch, Trial, cgroups, compile, free_port, ka, sockets_of,
+    trial, until,
 };
 
-use super::{attach, attached, detach};
+use super::{attach, attached, detach, killed_at, other, start_in, watcher};
 
 pub fn trials() -> Vec<Trial> {
     let with = |name: &str, needs: &[Need], test: fn() -> Result| {
@@ -33,10 +33,6 @@ pub fn trials() -> Vec<Trial> {
         with("the_watcher_is_killed", &[Need::Program("cc")], watcher_is_killed),
         with("long_options", &[], long_options),
     ]
-}
-
-fn start_in(cgroup: &Cgroup) -> Result<Holder> {
-    cgroup.enter(Holder::start)
 }
 
 fn python(script: &str) -> Program {
@@ -84,11 +80,6 @@ fn deleted() -> Result {
     expect_status(&output, 0)?;
     expect_in(&String::from_utf8_lossy(&output.stdout), "/a (deleted): attached")?;
     if attached(&plain)?.is_null() { Ok(()) } else { Err("attached to the other one".into()) }
-}
-
-fn other(cgroup: &Cgroup, words: &[&str]) -> Result {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/attach/other.py");
-    Program::new("python3").arg(fixture).arg(cgroup.path()).args(words).succeed().map(|_| ())
 }
 
 /// It has none of our maps.
@@ -173,13 +164,7 @@ fn killed_while_detaching() -> Result {
         attach(&cgroup, &["--idle", "77", "--force"])?;
         let mut holder = start_in(&cgroup)?;
         let [_, client, _] = holder.pair("4")?;
-        let inject = format!("inject=bpf:signal=KILL:when={n}");
-        let output = Program::new("strace")
-            .args(["-f", "-o", "/dev/null", "-e", "trace=bpf", "-e", &inject])
-            .arg(ka()?)
-            .arg("detach")
-            .arg(cgroup.path())
-            .run()?;
+        let was_killed = killed_at(n, &["detach", &cgroup.path().display().to_string()])?;
         let entry = attached(&cgroup)?;
         if !entry.is_null() && entry["decides"] != true {
             return Err(format!("killed at call {n}: {entry}").into());
@@ -188,7 +173,7 @@ fn killed_while_detaching() -> Result {
         holder.tell(&format!("set {client} 20 21 22"))?;
         let want = if holds { Keepalive::new(77, 15, 9) } else { Keepalive::new(20, 21, 22) };
         expect(holder.socket(client)?.keepalive, want)?;
-        if output.status.success() {
+        if !was_killed {
             return if n > 3 { Ok(()) } else { Err("it was never killed".into()) };
         }
     }
@@ -238,17 +223,6 @@ fn of_threads() -> Result {
     fs::write(inner.path().join("cgroup.type"), "threaded")?;
     fs::write(inner.path().join("cgroup.threads"), sleeper.pid().to_string())?;
     expect_in(&attach(&inner, &[])?, "1 process there now")
-}
-
-fn watcher(of: &Running) -> Result<i32> {
-    let name = format!("ka-watcher {}", of.pid());
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if line.split(|&b| b == 0).next() == Some(name.as_bytes()) {
-            return Ok(entry.file_name().to_string_lossy().parse()?);
-        }
-    }
-    Err("nobody watches".into())
 }
 
 /// The next one finds what the one has left. And who ends the command by its name does not end the watcher.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::watcher;
 use kashim_tests::ka_helpers::{expect_in, expect_status};
 use kashim_tests::{
     Cgroup, Keepalive, Listener, Need, Program, Result, Running, Scratch, Trial, cgroups, compile,
@@ -189,19 +190,11 @@ fn killed_with_the_outer_cgroup() -> Result {
 
 /// The processor time that who watches over the command has used, in hundredths of a second.
 fn watchers_time(client: &Running) -> Result<u64> {
-    let name = format!("ka-watcher {}", client.pid());
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let path = entry.path();
-        let line = fs::read(path.join("cmdline")).unwrap_or_default();
-        if line.split(|&b| b == 0).next() == Some(name.as_bytes()) {
-            let stat = fs::read_to_string(path.join("stat"))?;
-            let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
-            let numbers: Vec<u64> = rest.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-            // utime and stime (proc(5)); the state is no number.
-            return Ok(numbers.get(10).ok_or("short")? + numbers.get(11).ok_or("short")?);
-        }
-    }
-    Err("nobody watches".into())
+    let stat = fs::read_to_string(format!("/proc/{}/stat", watcher(client)?))?;
+    let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
+    let numbers: Vec<u64> = rest.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    // utime and stime (proc(5)); the state is no number.
+    Ok(numbers.get(10).ok_or("short")? + numbers.get(11).ok_or("short")?)
 }
 
 fn the_watcher_sleeps() -> Result {

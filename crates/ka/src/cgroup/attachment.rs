@@ -74,17 +74,21 @@ impl Loaded {
 
     /// Whether they would be attached in the place of something of ours; an error if they could not be.
     pub fn check(&self, cgroup: &Cgroup) -> Result<bool, Error> {
+        self.in_place_of(cgroup).map(|old| !old.is_empty())
+    }
+
+    /// What of ours decides there now.
+    fn in_place_of(&self, cgroup: &Cgroup) -> Result<Vec<OwnedFd>, Error> {
         for program in self.programs() {
             refuse_to_override(cgroup, &program)?;
         }
-        Ok(!ours(cgroup, &DECIDE)?.is_empty())
+        ours(cgroup, &DECIDE)
     }
 
     /// Attaches them in the place of what we had there. Whether there was anything.
     pub fn attach(&self, cgroup: &Cgroup) -> Result<bool, Error> {
         lock(cgroup);
-        self.check(cgroup)?;
-        let old = ours(cgroup, &DECIDE)?;
+        let old = self.in_place_of(cgroup)?;
         let old_hold = ours(cgroup, &HOLD)?;
         // The one that holds values first: it holds only what its own other half has set.
         match &self.hold {

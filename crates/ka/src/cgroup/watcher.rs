@@ -161,8 +161,12 @@ fn sweep(outer: &Path) {
 }
 
 fn is_empty(cgroup: &Path) -> bool {
-    let state = fs::read_to_string(cgroup.join("cgroup.events"));
-    state.is_ok_and(|state| state.lines().any(|line| line == "populated 0"))
+    fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|state| says_empty(&state))
+}
+
+/// Whether cgroup.events says that nobody is in the cgroup, nor in one below.
+fn says_empty(state: &str) -> bool {
+    state.lines().any(|line| line == "populated 0")
 }
 
 /// Closes all descriptors but these two.
@@ -202,7 +206,7 @@ fn remove_when_empty(path: &Path) {
         let mut state = String::new();
         // The kernel tells of a change of what was read last.
         let read = events.rewind().and_then(|()| events.read_to_string(&mut state));
-        if read.is_err() || (state.lines().any(|line| line == "populated 0") && remove(path).is_ok()) {
+        if read.is_err() || (says_empty(&state) && remove(path).is_ok()) {
             return;
         }
         let mut change = [PollFd::new(&events, PollFlags::PRI)];
