@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use kashim_policy::middleboxes::MIDDLEBOXES;
 use kashim_tests::{Need, Program, Result, Scratch, Trial, each, ka, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +22,11 @@ const SUBCOMMANDS: [&str; 13] = [
     "run", "status", "set", "probe", "attach", "detach", "attached", "check", "env", "presets", "systemd",
     "demo", "explain",
 ];
+
+/// The names that `--for` takes.
+fn middleboxes() -> [&'static str; 8] {
+    MIDDLEBOXES.map(|preset| preset.name)
+}
 
 /// A page for each subcommand and one for `ka`, with the sections that man-pages(7) asks for.
 fn manual_pages() -> Result {
@@ -100,7 +106,7 @@ fn bash() -> Result {
     let file = script("bash", &scratch, "ka.bash", "ka")?;
     let complete = |words: &str, last: &str| {
         let command = format!(
-            "source {file}; COMP_WORDS=(ka {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _ka ka '{last}' ka; \
+            "source {file}; COMP_WORDS=(ka {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _ka ka '{last}' \"${{COMP_WORDS[-2]}}\"; \
              echo \"${{COMPREPLY[@]}}\""
         );
         Program::new("bash").args(["--norc", "-c", &command]).succeed()
@@ -108,6 +114,7 @@ fn bash() -> Result {
     offers(complete("''", "")?, &SUBCOMMANDS)?;
     offers(complete("pr", "pr")?, &["probe"])?;
     offers(complete("probe --", "--")?, &["--max", "--json"])?;
+    offers(complete("run --for ''", "")?, &middleboxes())?;
     let ka_run = script("bash", &scratch, "ka-run.bash", "ka-run")?;
     let command = format!(
         "source {ka_run}; COMP_WORDS=(ka-run --i); COMP_CWORD=1; $(complete -p ka-run | sed 's/.*-F \\([^ ]*\\).*/\\1/') ka-run --i ka-run; \
@@ -126,7 +133,11 @@ fn zsh() -> Result {
         "fpath=({directory} $fpath); autoload -Uz compinit && compinit -D -u && autoload +X _ka && echo ${{_comps[ka]}} ${{_comps[ka-run]}}"
     );
     offers(Program::new("zsh").args(["-f", "-c", &command]).succeed()?, &["_ka", "_ka-run"])?;
-    assert!(fs::read_to_string(ka_run)?.contains("--idle="));
+    let text = fs::read_to_string(ka_run)?;
+    assert!(text.contains("--idle="));
+    each(&middleboxes(), |name| {
+        if text.contains(&format!("{name}\\:\"")) { Ok(()) } else { Err(text.clone().into()) }
+    })?;
     let text = fs::read_to_string(file)?;
     each(
         &SUBCOMMANDS,
@@ -144,5 +155,6 @@ fn fish() -> Result {
     };
     offers(complete("ka ")?, &SUBCOMMANDS)?;
     offers(complete("ka probe --")?, &["--max", "--json"])?;
+    offers(complete("ka status --for ")?, &middleboxes())?;
     offers(complete("ka-run --i")?, &["--idle", "--interval"])
 }

@@ -32,6 +32,8 @@ pub fn trials() -> Vec<Trial> {
         shell_test!(under_the_library),
         shell_test!(bad_options),
         shell_test!(it_builds),
+        shell_test!(what_still_names_it),
+        shell_test!(an_old_rust),
         shell_test!(without_permission, &[Root]),
     ];
     let mut trials = under_each_shell(tests);
@@ -478,6 +480,59 @@ fn it_builds(shell: Shell) -> Result {
     let later = SystemTime::now() + Duration::from_secs(60);
     File::options().write(true).open(source)?.set_modified(later)?;
     builds("src/lib.rs is newer than what was built")
+}
+
+/// The uninstaller names the services that are left under the library.
+fn what_still_names_it(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let install =
+        || Ok::<_, Failed>(install_by(shell)?.args(["--prefix", "/usr", "--destdir"]).arg(place.path()));
+    let services = place.join("etc/systemd/system");
+    for unit in ["ours.service.d", "other.service.d"] {
+        fs::create_dir_all(services.join(unit))?;
+    }
+    succeeded(install()?)?;
+    assert!(!succeeded(install()?.arg("--uninstall"))?.contains("Services still name it"));
+    fs::write(services.join("other.service.d/other.conf"), "")?;
+    fs::write(services.join("ours.service.d/zz-kashim.conf"), "")?;
+    succeeded(install()?)?;
+    let said = succeeded(install()?.arg("--uninstall"))?;
+    let (_, named) = said.split_once("Services still name it").ok_or("no service is named")?;
+    assert!(named.contains(&*services.join("ours.service.d/zz-kashim.conf").to_string_lossy()), "{said}");
+    assert!(!named.contains("other.conf"), "{said}");
+    Ok(())
+}
+
+/// A Rust that is too old is named, before its cargo fails at something else.
+fn an_old_rust(shell: Shell) -> Result {
+    let checkout = Scratch::new()?;
+    for directory in ["scripts", "src"] {
+        fs::create_dir(checkout.join(directory))?;
+    }
+    for file in ["Cargo.toml", "src/lib.rs", "scripts/build", "scripts/ka-run"] {
+        fs::copy(workspace().join(file), checkout.join(file))?;
+    }
+    let rust = Scratch::new()?;
+    rust.write_program("cargo", "#!/bin/sh\necho 'cargo was started' >&2\nexit 1\n")?;
+    let path = format!("{}:/usr/bin:/bin", rust.path().display());
+    let old = |minor: u8| format!("this is Rust 1.{minor}, and kashim needs 1.85 or newer");
+    let cases = [
+        ("1.63.0", old(63)),
+        ("1.84.1", old(84)),
+        ("1.85.0", "cargo was started".to_owned()),
+        ("2.0.0", "cargo was started".to_owned()),
+    ];
+    each(&cases, |(version, said)| {
+        rust.write_program("rustc", &format!("#!/bin/sh\necho 'rustc {version} (4b91a6ea7 2025-02-17)'\n"))?;
+        for (script, code) in [("scripts/build", 1), ("scripts/ka-run", 125)] {
+            let output = shell.run(checkout.join(script)).env("PATH", &path).run()?;
+            assert_eq!(output.status.code(), Some(code), "{script}: {}", output.stderr);
+            assert!(output.stderr.contains(said), "{script}: {}", output.stderr);
+            let started = output.stderr.contains("cargo was started");
+            assert_eq!(started, said == "cargo was started", "{script}: {}", output.stderr);
+        }
+        Ok(())
+    })
 }
 
 fn without_permission(shell: Shell) -> Result {

@@ -1,7 +1,6 @@
 //! The settings as options: each wins over its variable.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 
 use clap::Args;
 use kashim_policy::middleboxes::{ABOUT_STRICT, STRICT};
@@ -50,7 +49,7 @@ pub struct ValueArgs {
     #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
     rule: Vec<OsString>,
     /// Idle, interval and count that outlive a kind of middlebox; `ka presets` shows the names
-    #[arg(long = "for", value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long = "for", value_name = "NAME", allow_hyphen_values = true, value_parser = middlebox::Name, hide_possible_values = true)]
     middlebox: Option<OsString>,
 }
 
@@ -128,8 +127,7 @@ impl ValueArgs {
         }
         let mut strict = false;
         if let Some(name) = self.middlebox {
-            let name = not_empty("--for", name)?.into_vec();
-            let preset = middlebox::by_name(&name)?;
+            let preset = middlebox::by_name(&not_empty("--for", name)?)?;
             for (variable, value) in [
                 (Variable::Idle, preset.idle),
                 (Variable::Interval, preset.interval),

@@ -1,6 +1,10 @@
 //! What `ka explain` is told.
 
+use std::ffi::OsString;
+
 use clap::Args;
+
+use crate::cli::middlebox;
 
 /// The command line of `ka explain`.
 #[derive(Debug, Args)]
@@ -11,8 +15,8 @@ pub struct ExplainArgs {
     #[arg(value_name = "VALUES")]
     pub values: Option<String>,
     /// The values for this middlebox (ka presets has the names)
-    #[arg(long = "for", value_name = "NAME", conflicts_with = "values")]
-    pub preset: Option<String>,
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "values", value_parser = middlebox::Name, hide_possible_values = true)]
+    pub preset: Option<OsString>,
 }
 
 const AFTER: &str = "\

@@ -27,7 +27,7 @@ const PARTS: [(&str, Variable); 4] = [
 
 /// Explains the values.
 pub fn run(args: args::ExplainArgs) -> Result<Exit, Error> {
-    let preset = args.preset.map(|name| middlebox::by_name(name.as_bytes())).transpose()?;
+    let preset = args.preset.map(|name| middlebox::by_name(&name)).transpose()?;
     let of_preset = preset.map(|preset| format!("{}/{}/{}", preset.idle, preset.interval, preset.count));
     let (text, exit) = match args.values.or(of_preset) {
         Some(values) => (words::explain(&read(&values)?, &defaults::read_or_linux()), Exit::Yes),

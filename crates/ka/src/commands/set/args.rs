@@ -1,5 +1,7 @@
 //! What `ka set` is told.
 
+use std::ffi::OsString;
+
 use clap::{ArgGroup, Args};
 use kashim_policy::keepalive::{Interval, Values};
 use kashim_policy::variables::Variable;
@@ -44,8 +46,8 @@ pub struct SetArgs {
     #[arg(long, value_name = "DURATION", group = "change")]
     user_timeout: Option<String>,
     /// The values that outlive this middlebox; the options above win over them
-    #[arg(long = "for", value_name = "NAME", group = "change")]
-    middlebox: Option<String>,
+    #[arg(long = "for", value_name = "NAME", group = "change", value_parser = middlebox::Name, hide_possible_values = true)]
+    middlebox: Option<OsString>,
     /// Switch keepalive off
     #[arg(long, group = "change", conflicts_with_all = ["idle", "interval", "count", "user_timeout", "middlebox"])]
     off: bool,
@@ -75,7 +77,7 @@ impl TryFrom<SetArgs> for Config {
 fn change(args: &SetArgs) -> Result<Change, Error> {
     let mut change = Change::default();
     if let Some(name) = &args.middlebox {
-        let preset = middlebox::by_name(name.as_bytes())?;
+        let preset = middlebox::by_name(name)?;
         change.idle = Some(Wanted::Number(preset.idle));
         change.interval = Some(Wanted::Number(preset.interval));
         change.count = Some(Wanted::Number(preset.count));

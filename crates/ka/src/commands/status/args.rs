@@ -1,5 +1,7 @@
 //! What `ka status` is told.
 
+use std::ffi::OsString;
+
 use clap::Args;
 use kashim_policy::parse::MAX_USER_TIMEOUT;
 
@@ -25,8 +27,8 @@ pub struct StatusArgs {
     #[arg(long)]
     all: bool,
     /// Whether each connection outlives this middlebox, one of those that `ka presets` tells
-    #[arg(long = "for", value_name = "NAME", conflicts_with = "outlive")]
-    middlebox: Option<String>,
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "outlive", value_parser = middlebox::Name, hide_possible_values = true)]
+    middlebox: Option<OsString>,
     /// Say whether each connection outlives a middlebox with this idle timeout (350, 15m)
     #[arg(long, value_name = "DURATION")]
     outlive: Option<String>,
@@ -47,7 +49,7 @@ impl TryFrom<StatusArgs> for Config {
     fn try_from(args: StatusArgs) -> Result<Self, Error> {
         let lifetime = match (args.middlebox, args.outlive) {
             (Some(name), _) => {
-                let preset = middlebox::by_name(name.as_bytes())?;
+                let preset = middlebox::by_name(&name)?;
                 Some(IdleTimeout { name: Some(preset.name), timeout: preset.timeout })
             }
             (None, Some(text)) => {
