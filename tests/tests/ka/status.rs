@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use kashim_tests::lab::{Namespace, ip};
 use kashim_tests::{
-    Need, Output, Preload, Program, Result, Socket, Trial, ka, program_file, trial, until, workspace,
+    Failed, Need, Output, Preload, Program, Result, Socket, Trial, ka, program_file, trial, until, workspace,
 };
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(a_shared_socket_is_one_row, &python),
         trial!(more_processes_than_descriptors, &python),
         trial!(by_name, &python),
+        trial!(by_peer, &python),
         trial!(hostile_names, &python),
         trial!(no_such_process),
         trial!(bad_arguments),
@@ -294,6 +295,33 @@ fn by_name() -> Result {
     }
 }
 
+fn by_peer() -> Result {
+    let mut holder = Holder::start()?;
+    let [_, client, server] = holder.pair("4")?;
+    let [_, client6, server6] = holder.pair("6")?;
+    let port = |fd: i32| {
+        let peer = address(&by_fd(&status(holder.pid(), &[])?, fd)?["peer"])?.ok_or("no peer")?;
+        Ok::<_, Failed>(format!(":{}", peer.port()))
+    };
+    for (peer, want) in [
+        ("127.0.0.0/8", vec![client, server]),
+        ("0.0.0.0/0", vec![client, server]),
+        ("[::1]", vec![client6, server6]),
+        (&port(client)?, vec![client]),
+        (&port(server6)?[1..], vec![server6]),
+        ("10.0.0.0/8", vec![]),
+    ] {
+        let found: Vec<_> = status(holder.pid(), &["--peer", peer])?;
+        let found: Vec<_> = found.iter().map(|c| c["fd"].clone()).collect();
+        if found != want {
+            return Err(format!("{peer}: {found:?}, not {want:?}").into());
+        }
+    }
+    let nothing = run_ka(&["status", &holder.pid().to_string(), "--peer", "10.0.0.0/8"])?;
+    expect_status(&nothing, 0)?;
+    expect_in(&nothing.stderr, "no connection to this peer is to be seen")
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -332,6 +360,7 @@ fn bad_arguments() -> Result {
         (&["status", "--outlive", "5 m"], "has a blank inside"),
         (&["status", "--outlive", "0"], "too small"),
         (&["status", "--outlive", "1", "--for", "aws"], "cannot be used with"),
+        (&["status", "--peer", "db.example.com"], "accepted: 10.0.0.0/8"),
         (&["status", "0"], "no process can have this number"),
         (&["status", ""], "neither"),
     ] {

@@ -6,6 +6,7 @@ pub mod exit;
 pub mod host_port;
 pub mod log;
 pub mod middlebox;
+pub mod peers;
 pub mod selector;
 pub mod settings;
 pub mod values;

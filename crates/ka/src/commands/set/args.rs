@@ -8,9 +8,9 @@ use kashim_policy::variables::Variable;
 
 use super::change::{Change, Wanted};
 use super::config::Config;
-use super::peers::Peers;
 use crate::cli::error::Error;
 use crate::cli::middlebox;
+use crate::cli::peers::Peers;
 use crate::cli::selector::Selector;
 use crate::cli::values;
 

@@ -1,7 +1,7 @@
 //! What is to be done.
 
 use super::change::Change;
-use super::peers::Peers;
+use crate::cli::peers::Peers;
 use crate::cli::selector::Selector;
 
 /// What is to be changed, and where.

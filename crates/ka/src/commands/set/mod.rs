@@ -3,7 +3,6 @@
 pub mod args;
 mod change;
 mod config;
-mod peers;
 mod sweep;
 
 use std::collections::BTreeSet;

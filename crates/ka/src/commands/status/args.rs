@@ -8,6 +8,7 @@ use kashim_policy::parse::MAX_USER_TIMEOUT;
 use super::config::{Config, IdleTimeout};
 use crate::cli::error::Error;
 use crate::cli::middlebox;
+use crate::cli::peers::Peers;
 use crate::cli::selector::Selector;
 use crate::cli::values;
 use crate::output::terminal::Color;
@@ -23,6 +24,10 @@ pub struct StatusArgs {
     /// Only these processes, by PID (a thread's ID selects its process) or name; by default all that you may inspect
     #[arg(value_name = "PID|NAME")]
     processes: Vec<String>,
+    /// Only connections to this peer: ADDRESS or PREFIX/BITS (IPv6 in brackets), optionally with :PORT or :LOW-HIGH, or
+    /// the port part alone
+    #[arg(long, value_name = "MATCH")]
+    peer: Option<String>,
     /// Include connections whose owner is hidden or gone: other users', and those that no process holds
     #[arg(long)]
     all: bool,
@@ -61,6 +66,7 @@ impl TryFrom<StatusArgs> for Config {
         let selectors = args.processes.iter().map(|text| Selector::new(text)).collect::<Result<_, _>>()?;
         Ok(Self {
             selectors,
+            peers: args.peer.as_deref().map(Peers::new).transpose()?,
             all: args.all,
             lifetime,
             color: args.color,

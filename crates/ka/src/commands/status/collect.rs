@@ -133,6 +133,9 @@ pub fn collect(config: &Config) -> Result<Collection, Error> {
              enter those or to copy these; run ka as root"
         ));
     }
+    if let Some(peers) = &config.peers {
+        found.retain(|row| !row.sock.listens() && peers.contains(row.sock.peer));
+    }
     let is_selected = |row: &Found| {
         let first = holders.get(row.holders.clone()).and_then(<[Holder]>::first);
         first.map(|first| processes.get(first.process).is_some_and(|process| process.selected))

@@ -1,5 +1,6 @@
 //! What is to be shown.
 
+use crate::cli::peers::Peers;
 use crate::cli::selector::Selector;
 use crate::output::terminal::Color;
 
@@ -8,6 +9,8 @@ use crate::output::terminal::Color;
 pub struct Config {
     /// These processes alone, if there are any.
     pub selectors: Vec<Selector>,
+    /// Connections to these peers alone.
+    pub peers: Option<Peers>,
     /// Also connections without a process that we can see.
     pub all: bool,
     /// What each connection is to outlive.

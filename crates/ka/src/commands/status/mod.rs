@@ -31,7 +31,12 @@ pub fn run(args: args::StatusArgs) -> Result<Exit, Error> {
     written.and_then(|()| out.flush()).map_err(|error| Error::new(format!("cannot write: {error}")))?;
     if !config.json {
         if report.rows.is_empty() {
-            let _ = writeln!(std::io::stderr(), "ka: note: no TCP connection and no listener is to be seen");
+            let what = if config.peers.is_some() {
+                "connection to this peer"
+            } else {
+                "TCP connection and no listener"
+            };
+            let _ = writeln!(std::io::stderr(), "ka: note: no {what} is to be seen");
         }
         for note in &report.all.notes {
             // Nobody to tell it to is no reason to fail.

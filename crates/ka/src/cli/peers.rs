@@ -10,6 +10,7 @@ use crate::cli::error::Error;
 use crate::output::escape::escaped;
 
 /// Peers by address and port.
+#[derive(Clone)]
 pub struct Peers(Box<Rules>);
 
 impl Peers {
