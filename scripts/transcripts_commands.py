@@ -21,7 +21,7 @@ NOT_RUN = {
     "curl --keepalive-time 120": "curl's own option, and a part of a command",
     "nc -lk 5000": "netcat's",
     "ka-run torsocks COMMAND": "it needs a Tor; a test of coexistence has one",
-    "systemctl daemon-reload && systemctl restart cron": "no systemd runs here",
+    "systemctl daemon-reload && systemctl try-restart cron": "no systemd runs here",
 }
 # With the names of what is there.
 PLACES = {

@@ -1,27 +1,38 @@
 //! `ka systemd`: drop-ins, as systemd's own `systemd-analyze` takes them. systemd itself need not run.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use kashim_tests::ka_helpers::{expect_in, expect_status};
-use kashim_tests::{Need, Output, Program, Result, Scratch, Trial, built_tree, compile, each, trial};
+use kashim_tests::{Failed, Need, Output, Program, Result, Scratch, Trial, built_tree, compile, each, trial};
 
 pub fn trials() -> Vec<Trial> {
     use Need::Program as Prog;
     let analyze = [Prog("systemd-analyze")];
     vec![
         trial!(systemd_takes_what_is_written, &analyze),
+        trial!(a_service_that_starts_early, &[Prog("systemd-analyze"), Prog("ln")]),
         trial!(written_and_removed),
         trial!(what_is_not_ours_stays),
         trial!(values_arrive),
         trial!(what_matters_is_said, &[Prog("cc")]),
         trial!(nothing_harmful_is_written),
+        trial!(what_a_log_needs),
+        trial!(whose_privilege_counts, &[Prog("cc")]),
+        trial!(programs_that_clear_the_environment),
+        trial!(what_the_service_sees, &[Prog("cc")]),
+        trial!(drop_ins_behind_ours),
+        trial!(another_name, &[Prog("ln")]),
         trial!(names_of_units),
         trial!(where_settings_are_found, &[Prog("ln")]),
         trial!(the_root_is_not_left, &[Prog("ln"), Prog("mkfifo")]),
         trial!(all_or_nothing),
         trial!(a_pin_for_each_unit),
+        trial!(everybody_may_read_it),
+        trial!(a_second_file_that_cannot_be_written, &[Need::Root]),
+        trial!(what_a_unit_cannot_execute),
     ]
 }
 
@@ -89,9 +100,9 @@ fn systemd_takes_what_is_written() -> Result {
     {
         // The program of the unit is looked for outside of the root.
         let root = system("")?;
-        root.write("usr/lib/systemd/system/x.service", "[Service]\nExecStart=/bin/true\n")?;
+        root.write("usr/lib/systemd/system/x.service", "[Service]\nExecStart=/bin/sleep 1\n")?;
         fs::create_dir_all(root.join("bin"))?;
-        root.copy_program(Path::new("/bin/true"), "bin/true")?;
+        root.copy_program(Path::new("/bin/sleep"), "bin/sleep")?;
         run(&root, &[&["x", "--write", "--mode", mode], &values[..]].concat(), 0)?;
         let said = verify(&root, units)?;
         if !said.is_empty() {
@@ -103,6 +114,28 @@ fn systemd_takes_what_is_written() -> Result {
         expect_in(&verify(&root, units)?, "NoSuchSetting")?;
     }
     Ok(())
+}
+
+/// Its pin is there before it, and neither waits for the other.
+fn a_service_that_starts_early() -> Result {
+    let root = system("")?;
+    root.write(
+        "usr/lib/systemd/system/x.service",
+        "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nExecStart=/bin/sleep 1\n",
+    )?;
+    fs::create_dir_all(root.join("bin"))?;
+    root.copy_program(Path::new("/bin/sleep"), "bin/sleep")?;
+    link(&root, "../x.service", "usr/lib/systemd/system/sysinit.target.wants/x.service")?;
+    run(&root, &["x", "--mode", "cgroup", "--write"], 0)?;
+    let units = ["x.service", "sysinit.target", "basic.target"];
+    let said = verify(&root, &units)?;
+    if !said.is_empty() {
+        return Err(said.into());
+    }
+    // It does look for such a thing.
+    let pinning = fs::read_to_string(root.join(PINNING))?;
+    root.write(PINNING, pinning.replace("DefaultDependencies=no\n", ""))?;
+    expect_in(&verify(&root, &units)?, "cycle")
 }
 
 fn written_and_removed() -> Result {
@@ -117,10 +150,8 @@ fn written_and_removed() -> Result {
     assert!(root.join(PINNING).exists());
     expect_in(&fs::read_to_string(root.join(DROPIN))?, "BPFProgram=sock_ops:/sys/fs/bpf/kashim-x~service")?;
     let said = run(&root, &["x", "--write"], 0)?;
-    expect_in(
-        &String::from_utf8_lossy(&said.stdout),
-        "systemctl daemon-reload && systemctl restart x.service",
-    )?;
+    // Of another system no command is named that would be for this one.
+    assert!(!String::from_utf8_lossy(&said.stdout).contains("systemctl"));
     assert!(!root.join(PINNING).exists());
     run(&root, &["x", "--remove"], 0)?;
     assert_eq!(files(root.path())?, before);
@@ -203,7 +234,7 @@ fn what_matters_is_said() -> Result {
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("a.conf"), format!("[Service]\n{text}\n"))?;
     }
-    expect_in(&run(&root, &["x"], 1)?.stderr, "UnsetEnvironment=KA_IDLE")?;
+    expect_in(&run(&root, &["x", "--idle", "5m"], 1)?.stderr, "UnsetEnvironment=KA_IDLE")?;
     // A program that no preload reaches.
     let source = root.write("s.c", "int main(void) { return 0; }\n")?;
     let program = compile("cc", &source, &["-static"])?;
@@ -218,6 +249,231 @@ fn what_matters_is_said() -> Result {
     root.write("usr/lib/systemd/system/z@.service", "[Service]\nUnsetEnvironment=LD_PRELOAD\n")?;
     expect_in(&run(&root, &["z@1"], 1)?.stderr, "z@1.service: UnsetEnvironment")?;
     Ok(())
+}
+
+/// What is said on standard error: all of the words, or no more than notes.
+fn says(root: &Scratch, arguments: &[&str], words: &[&str]) -> Result {
+    let said = run(root, arguments, i32::from(words.first() == Some(&"error")))?.stderr;
+    if words.is_empty() && said.lines().any(|line| !line.contains("note: ")) {
+        return Err(said.into());
+    }
+    words.iter().try_for_each(|word| expect_in(&said, word))
+}
+
+const USERS: &str =
+    "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\njoe:x:1234:1234::/home/joe:/bin/sh\n";
+
+fn what_a_log_needs() -> Result {
+    let cases: [(&str, &str, &[&str]); 13] = [
+        ("SystemCallFilter=~@process\n", "/var/log/k.log", &["error", "forbids clone, wait4"]),
+        ("SystemCallFilter=~@process\n", "stderr", &[]),
+        ("SystemCallFilter=@network-io @basic-io\n", "stderr", &["error", "forbids ppoll, fstat, statx"]),
+        ("SystemCallFilter=@system-service\n", "/var/log/k.log", &[]),
+        (
+            "ProtectSystem=strict\n",
+            "/var/log/k.log",
+            &["warning", "KA_LOG=/var/log/k.log", "ProtectSystem=strict"],
+        ),
+        ("ProtectSystem=strict\nLogsDirectory=x\n", "/var/log/x/k.log", &[]),
+        ("ProtectSystem=full\n", "/etc/k.log", &["warning", "only read there"]),
+        ("ReadOnlyPaths=/var\nReadWritePaths=/var/log\n", "/var/log/k.log", &[]),
+        ("User=nobody\n", "/var/log/k.log", &["warning", "may not write there"]),
+        ("User=nobody\n", "/var/log/open.log", &[]),
+        ("InaccessiblePaths=/var/log\n", "/var/log/k.log", &["warning", "hides that place"]),
+        ("LogsDirectory=new\n", "/var/log/new/k.log", &[]),
+        ("", "/var/log/new/k.log", &["warning", "its directory does not exist"]),
+    ];
+    each(&cases, |&(lines, log, words)| {
+        let root = system(lines)?;
+        root.write("etc/passwd", USERS)?;
+        fs::create_dir_all(root.join("var/log/x"))?;
+        fs::set_permissions(root.write("var/log/open.log", "")?, Permissions::from_mode(0o666))?;
+        says(&root, &["x", &format!("--log={log}")], words)
+    })
+}
+
+/// That of the service's user, not of who asks.
+fn whose_privilege_counts() -> Result {
+    let root = system("")?;
+    let ours = fs::metadata(root.join("usr/bin/x"))?;
+    let (uid, gid) = (ours.uid(), ours.gid());
+    let directory = built_tree()?.join("lib").display().to_string();
+    root.write("etc/passwd", USERS)?;
+    root.write("etc/group", format!("games:x:{gid}:\n"))?;
+    let cases: [(u32, String, &[&str]); 10] = [
+        (0o4755, "User=nobody".into(), &["error", "it is setuid"]),
+        (0o4755, "DynamicUser=no\nUser=4711".into(), &["error", "it is setuid"]),
+        (0o4755, format!("User={uid}"), &[]),
+        (0o4755, "User=nobody\nNoNewPrivileges=yes".into(), &[]),
+        (0o4755, format!("DynamicUser=yes\nBindReadOnlyPaths={directory}"), &[]),
+        (0o2755, "User=nobody".into(), &["error", "it is setgid"]),
+        (0o2755, "User=nobody\nGroup=games".into(), &[]),
+        (0o2755, format!("User=nobody\nGroup={gid}"), &[]),
+        (0o755, "User=nobody".into(), &[]),
+        (
+            0o4755,
+            "ExecStart=\nExecStart=+/usr/bin/x\nUser=nobody".into(),
+            if uid == 0 { &[] } else { &["error"] },
+        ),
+    ];
+    each(&cases, |(mode, lines, words)| {
+        root.write(
+            "usr/lib/systemd/system/x.service",
+            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
+        )?;
+        fs::set_permissions(root.join("usr/bin/x"), Permissions::from_mode(*mode))?;
+        says(&root, &["x"], words)
+    })?;
+    // And who may read the library.
+    fs::set_permissions(root.join("usr/bin/x"), Permissions::from_mode(0o755))?;
+    let library = root.join(built_tree()?.join("lib/libkashim.so").strip_prefix("/")?);
+    fs::set_permissions(&library, Permissions::from_mode(0o640))?;
+    for (lines, words) in [
+        ("User=nobody".to_owned(), &["error", "may not read the library"][..]),
+        (format!("User={uid}"), &[]),
+        ("User=nobody\nGroup=games".to_owned(), &[]),
+        ("User=nobody\nSupplementaryGroups=games".to_owned(), &[]),
+        ("User=root".to_owned(), &[]),
+    ] {
+        root.write(
+            "usr/lib/systemd/system/x.service",
+            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
+        )?;
+        says(&root, &["x"], words)?;
+    }
+    // Root is nobody special without the capabilities.
+    fs::set_permissions(&library, Permissions::from_mode(0o000))?;
+    for (lines, words) in [
+        ("CapabilityBoundingSet=CAP_NET_BIND_SERVICE", &["error", "may not read the library"][..]),
+        ("CapabilityBoundingSet=~CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH", &["error"]),
+        ("CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_CHOWN", &[]),
+    ] {
+        root.write(
+            "usr/lib/systemd/system/x.service",
+            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
+        )?;
+        says(&root, &["x"], words)?;
+    }
+    Ok(())
+}
+
+fn programs_that_clear_the_environment() -> Result {
+    each(&["pg_ctlcluster", "postmulti", "squid"], |name| {
+        let root = system(&format!("ExecStart=\nExecStart=/usr/bin/{name} start\n"))?;
+        root.copy_program(Path::new("/bin/true"), &format!("usr/bin/{name}"))?;
+        says(&root, &["x"], &["error", "no preload reaches it", "--mode cgroup does"])?;
+        run(&root, &["x", "--mode", "cgroup"], 0).map(|_| ())
+    })?;
+    // A unit for others.
+    let root = system("ExecStart=\nExecStart=/bin/true\n")?;
+    says(&root, &["x"], &["error", "the processes belong to other units"])
+}
+
+fn what_the_service_sees() -> Result {
+    let library = built_tree()?.join("lib/libkashim.so").display().to_string();
+    let directory = built_tree()?.join("lib").display().to_string();
+    let (_, top) = library.split_once('/').ok_or("no path")?;
+    let top = format!("/{}", top.split('/').next().unwrap_or_default());
+    let cases: [(String, &[&str]); 12] = [
+        (format!("InaccessiblePaths={top}\nExecPaths=/"), &["error", "keeps the library out"]),
+        (
+            format!("NoExecPaths={directory}\nExecPaths={top}"),
+            &["error", "keeps the library out", "ExecPaths="],
+        ),
+        (format!("NoExecPaths=/\nExecPaths={directory} /usr"), &[]),
+        (format!("TemporaryFileSystem={top}\nBindReadOnlyPaths={directory}"), &[]),
+        (format!("BindReadOnlyPaths=/srv/empty:{directory}"), &["warning", "there is no library at"]),
+        (format!("BindReadOnlyPaths=/srv/%p:{directory}"), &[]),
+        (
+            "RootDirectory=/srv/jail\nExecStart=\nExecStart=/usr/bin/dynamic".into(),
+            &["warning", "RootDirectory=: the library has to be"],
+        ),
+        (
+            format!("RootDirectory=/srv/jail\nBindPaths={directory}\nExecStart=\nExecStart=/usr/bin/dynamic"),
+            &[],
+        ),
+        (
+            format!("RootDirectory=/srv/jail\nBindPaths={directory}\nExecStart=\nExecStart=/usr/bin/static"),
+            &["error", "statically linked"],
+        ),
+        ("RootImage=/srv/i.raw".into(), &["warning", "RootImage=: the library has to be", "cannot tell"]),
+        ("ExecStart=\nExecStart=/usr/bin/%p".into(), &[]),
+        ("ExecStart=\nExecStart=%h/x".into(), &["warning", "cannot tell"]),
+    ];
+    let build = Scratch::new()?;
+    let source = build.write("s.c", "int main(void) { return 0; }\n")?;
+    let compiled = compile("cc", &source, &["-static"])?;
+    each(&cases, |(lines, words)| {
+        let root = system(&format!("{lines}\n"))?;
+        for place in ["srv/empty", "srv/x", "srv/jail/usr/bin"] {
+            fs::create_dir_all(root.join(place))?;
+        }
+        fs::copy(&library, root.join("srv/x/libkashim.so"))?;
+        // In the jail each is what it is not outside.
+        root.copy_program(&compiled, "usr/bin/dynamic")?;
+        root.copy_program(Path::new("/bin/sleep"), "usr/bin/static")?;
+        root.copy_program(Path::new("/bin/sleep"), "srv/jail/usr/bin/dynamic")?;
+        root.copy_program(&compiled, "srv/jail/usr/bin/static")?;
+        says(&root, &["x"], words)
+    })?;
+    // By a specifier the program is found, too.
+    let root = system("ExecStart=\nExecStart=/usr/bin/%p-%%\n")?;
+    root.copy_program(&compiled, "usr/bin/x-%")?;
+    says(&root, &["x"], &["error", "statically linked"])
+}
+
+fn drop_ins_behind_ours() -> Result {
+    let library = built_tree()?.join("lib/libkashim.so").display().to_string();
+    let cases: [(&str, &str, &[&str]); 7] = [
+        ("zzz.conf", "Environment=LD_PRELOAD=/x.so", &["error", "wins over it"]),
+        ("zzz.conf", "Environment=", &["error", "takes away what this one sets"]),
+        ("zzz.conf", "Environment=KA_IDLE=7000", &["warning", "KA_IDLE=7000", "wins over it"]),
+        ("zzz.conf", "Environment=LD_PRELOAD=%l", &["error"]),
+        ("zz-a.conf", "Environment=LD_PRELOAD=/x.so", &[]),
+        ("a.conf", "UnsetEnvironment=KA_RULES KA_IDLE=5", &[]),
+        ("a.conf", "UnsetEnvironment=KA_IDLE=5m", &["error", "takes away"]),
+    ];
+    each(&cases, |&(name, line, words)| {
+        let root = system("")?;
+        put(&root, &format!("etc/systemd/system/x.service.d/{name}"), &format!("[Service]\n{line}\n"))?;
+        says(&root, &["x", "--idle", "5m"], words)
+    })?;
+    let root = system("")?;
+    let late = format!("[Service]\nEnvironment=LD_PRELOAD=/y.so:{library}\n");
+    put(&root, "etc/systemd/system/x.service.d/zzz.conf", &late)?;
+    says(&root, &["x"], &["warning", "wins over it"])?;
+    // A file with a blank in its name, which has the library or has not.
+    let root = system("EnvironmentFile=/etc/default/my file\n")?;
+    put(&root, "etc/default/my file", "LD_PRELOAD=/y.so\n")?;
+    says(&root, &["x"], &["warning", "/etc/default/my file sets LD_PRELOAD"])?;
+    put(&root, "etc/default/my file", &format!("LD_PRELOAD=\"{library}\"\n"))?;
+    says(&root, &["x"], &[])
+}
+
+/// By any of its names the unit itself is meant.
+fn another_name() -> Result {
+    let root = system("")?;
+    link(&root, "/usr/lib/systemd/system/x.service", "etc/systemd/system/y.service")?;
+    let said = run(&root, &["y", "--write"], 0)?;
+    expect_in(&said.stderr, "x.service: that is the unit's own name; y leads to it")?;
+    assert!(root.join(DROPIN).exists() && !root.join("etc/systemd/system/y.service.d").exists());
+    run(&root, &["y.service", "--remove"], 0)?;
+    assert!(!root.join(DROPIN).exists());
+    // What lies under another name of it goes too.
+    run(&root, &["x", "--write"], 0)?;
+    fs::rename(root.join("etc/systemd/system/x.service.d"), root.join("etc/systemd/system/y.service.d"))?;
+    run(&root, &["x", "--remove"], 0)?;
+    assert!(!root.join("etc/systemd/system/y.service.d").exists());
+    // An instance by another name of its template.
+    put(&root, "usr/lib/systemd/system/t@.service", "[Service]\nExecStart=/usr/bin/x\n")?;
+    link(&root, "t@.service", "usr/lib/systemd/system/u@.service")?;
+    run(&root, &["u@1", "--write"], 0)?;
+    assert!(root.join("etc/systemd/system/t@1.service.d/zz-kashim.conf").exists());
+    // What cannot be read is said to be so.
+    fs::create_dir_all(root.join("etc/systemd/system/d.service"))?;
+    says(&root, &["d"], &["cannot be read"])?;
+    link(&root, "/no/such", "etc/systemd/system/x.service.d/l.conf")?;
+    says(&root, &["x"], &["warning", "l.conf", "cannot be read"])
 }
 
 fn nothing_harmful_is_written() -> Result {
@@ -260,7 +516,18 @@ const FILTER: &str = "[Service]\nSystemCallFilter=@basic-io\n";
 fn where_settings_are_found() -> Result {
     type Way = (&'static str, fn(&Scratch) -> Result);
     // By each of these ways the filter is found.
-    let ways: [Way; 7] = [
+    let ways: [Way; 9] = [
+        ("the longest prefix", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nExecStart=/usr/bin/x\n")?;
+            link(root, "a-b.service", "usr/lib/systemd/system/p-q-r.service")?;
+            put(root, "etc/systemd/system/p-.service.d/f.conf", "[Service]\n")?;
+            put(root, "etc/systemd/system/p-q-.service.d/f.conf", FILTER)
+        }),
+        ("the first directory", |root| {
+            put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nExecStart=/usr/bin/x\n")?;
+            put(root, "usr/lib/systemd/system/a-b.service.d/f.conf", "[Service]\n")?;
+            put(root, "etc/systemd/system/a-.service.d/f.conf", FILTER)
+        }),
         ("a prefix", |root| {
             put(root, "usr/lib/systemd/system/a-b.service", "[Service]\nExecStart=/usr/bin/x\n")?;
             put(root, "etc/systemd/system/a-.service.d/f.conf", FILTER)
@@ -330,6 +597,15 @@ fn the_root_is_not_left() -> Result {
         expect_in(&run(&root, &["x", "--write"], 125)?.stderr, "is no directory, or a link to one")?;
         assert_eq!(files(outside.path())?, BTreeSet::new());
     }
+    // Nor is anything removed outside.
+    let root = system("")?;
+    run(&root, &["x", "--write"], 0)?;
+    let text = fs::read(root.join(DROPIN))?;
+    fs::remove_dir_all(root.join("etc/systemd/system/x.service.d"))?;
+    fs::write(outside.join("zz-kashim.conf"), text)?;
+    link(&root, &away, "etc/systemd/system/x.service.d")?;
+    expect_in(&run(&root, &["x", "--remove"], 125)?.stderr, "is no directory, or a link to one")?;
+    assert!(outside.join("zz-kashim.conf").exists());
     // Nothing that is read keeps us waiting.
     let root = system("EnvironmentFile=/etc/default/pipe\n")?;
     Program::new("mkfifo").arg(root.join("etc/default/pipe")).succeed()?;
@@ -357,7 +633,66 @@ fn all_or_nothing() -> Result {
     run(&root, &["x", "--remove"], 125)?;
     run(&root, &["x", "--write"], 125)?;
     assert_eq!(files(root.path())?, before);
+    // All goes, also where nobody can be told.
+    let root = system("")?;
+    let before = files(root.path())?;
+    run(&root, &["x", "--write", "--mode", "cgroup"], 0)?;
+    let line = format!(
+        "exec {} systemd x --remove --root {} >/dev/full",
+        built_tree()?.join("bin/ka").display(),
+        root.path().display()
+    );
+    expect_status(&Program::new("sh").args(["-c", &line]).run()?, 125)?;
+    assert_eq!(files(root.path())?, before);
     Ok(())
+}
+
+/// Whatever the mask of who writes it.
+fn everybody_may_read_it() -> Result {
+    let root = system("")?;
+    let ka = built_tree()?.join("bin/ka");
+    let line = format!("umask 077; exec {} systemd x --write --root {}", ka.display(), root.path().display());
+    Program::new("sh").args(["-c", &line]).succeed()?;
+    let mode = |path: &Path| Ok::<_, Failed>(fs::metadata(path)?.permissions().mode() & 0o777);
+    let written = root.join(DROPIN);
+    assert_eq!(mode(&written)?, 0o644);
+    assert_eq!(mode(written.parent().ok_or("no directory")?)?, 0o755);
+    Ok(())
+}
+
+fn a_second_file_that_cannot_be_written() -> Result {
+    let place = Scratch::new()?;
+    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(place.path()).succeed()?;
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
+    let root = system("")?;
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755))?;
+    let units = root.join("etc/systemd/system");
+    // What is below belongs to root.
+    fs::create_dir_all(units.join("x.service.d"))?;
+    fs::set_permissions(&units, Permissions::from_mode(0o777))?;
+    let before = files(root.path())?;
+    let ka =
+        Program::new(place.join("bin/ka")).args(["systemd", "x", "--mode", "cgroup", "--write", "--root"]);
+    let output = ka.arg(root.path()).user("nobody")?.run()?;
+    expect_status(&output, 125)?;
+    expect_in(&output.stderr, "zz-kashim.conf: cannot be written")?;
+    assert_eq!(files(root.path())?, before);
+    Ok(())
+}
+
+fn what_a_unit_cannot_execute() -> Result {
+    let place = Scratch::new()?;
+    fs::create_dir(place.join("it's"))?;
+    let ka = place.copy_program(&built_tree()?.join("bin/ka"), "it's/ka")?;
+    let root = system("")?;
+    let output =
+        Program::new(ka).args(["systemd", "x", "--mode", "cgroup", "--root"]).arg(root.path()).run()?;
+    expect_status(&output, 125)?;
+    expect_in(&output.stderr, "a unit cannot execute")?;
+    // What the kernel's program does not know is said, and that there is none.
+    let said = run(&root, &["x", "--mode", "cgroup", "--log=/x"], 0)?.stderr;
+    expect_in(&said, "KA_LOG is the library's")?;
+    expect_in(&said, "there is no ka at")
 }
 
 /// No two units share a pinned program, nor do the instances of a template.

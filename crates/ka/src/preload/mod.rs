@@ -6,7 +6,7 @@
 pub mod command;
 mod elf;
 pub mod library;
-mod privilege;
+pub mod privilege;
 mod script;
 pub mod value;
 
@@ -21,7 +21,7 @@ use crate::cli::error::Error;
 use crate::output::escape::escaped;
 use elf::Program;
 use library::Library;
-use privilege::Gain;
+use privilege::{Caller, Gain};
 use script::Followed;
 
 /// Whether the library gets into a program.
@@ -96,13 +96,14 @@ pub fn shown(path: impl AsRef<OsStr>) -> String {
     escaped(path.as_ref().as_bytes()).into_owned()
 }
 
-/// Looks at the command `called`, which was found at `path`. `skip` is the value of `KA_SKIP`. An error with the status
+/// Looks at the command `called`, which was found at `path`, and is executed by `caller`. `skip` is the value of `KA_SKIP`. An error with the status
 /// 127 means that the command cannot run at all.
 pub fn examine(
     library: &Library,
     called: &OsStr,
     path: PathBuf,
     skip: Option<&[u8]>,
+    caller: &Caller,
 ) -> Result<Examined, Error> {
     let mut examined = Examined {
         chain: vec![path.clone()],
@@ -113,11 +114,16 @@ pub fn examine(
         sanitizers: Vec::new(),
         reach: Reach::Reached,
     };
-    examined.reach = decide(&mut examined, library, skip)?;
+    examined.reach = decide(&mut examined, library, skip, caller)?;
     Ok(examined)
 }
 
-fn decide(examined: &mut Examined, library: &Library, skip: Option<&[u8]>) -> Result<Reach, Error> {
+fn decide(
+    examined: &mut Examined,
+    library: &Library,
+    skip: Option<&[u8]>,
+    caller: &Caller,
+) -> Result<Reach, Error> {
     let followed = script::follow(examined)?;
     // Also if it is not reached: whoever names a program there does not want to hear of it.
     if let Some(by) = skip::skipped(examined.executed.as_bytes(), skip) {
@@ -131,7 +137,7 @@ fn decide(examined: &mut Examined, library: &Library, skip: Option<&[u8]>) -> Re
     if let Some(reach) = look_at_file(examined, &file, &program, library)? {
         return Ok(reach);
     }
-    Ok(look_at_privilege(examined, &file, &program))
+    Ok(look_at_privilege(examined, &file, &program, caller))
 }
 
 /// What kind of file it is, and for which architecture; `None` if the library could be loaded into it.
@@ -198,8 +204,19 @@ fn look_at_file(
     Ok(None)
 }
 
+/// Programs that do not hand the environment on to what they start, and what they do instead.
+const CLEARING: [(&str, &str); 4] = [
+    (
+        "pg_ctlcluster",
+        "it starts PostgreSQL with what /etc/postgresql/VERSION/NAME/environment holds, and nothing else",
+    ),
+    ("postfix", "it clears the environment of its daemons"),
+    ("postmulti", "it clears the environment of Postfix's daemons"),
+    ("squid", "its workers change their user, and the loader drops every preload then"),
+];
+
 /// Whether the loader listens to `LD_PRELOAD`, and whether the program hands it on.
-fn look_at_privilege(examined: &mut Examined, file: &File, path: &Path) -> Reach {
+fn look_at_privilege(examined: &mut Examined, file: &File, path: &Path, caller: &Caller) -> Reach {
     let name = path.file_name().unwrap_or_default();
     if ["sudo", "sudo-rs", "doas", "pkexec"].iter().any(|&other| name == other) {
         let name = shown(name);
@@ -209,7 +226,15 @@ fn look_at_privilege(examined: &mut Examined, file: &File, path: &Path) -> Reach
         )
         .into();
     }
-    match privilege::of(file) {
+    let called = |other: &str| examined.chain.iter().any(|file| file.file_name() == Some(other.as_ref()));
+    if let Some((_, why)) = CLEARING.iter().find(|(name, _)| called(name)) {
+        return Unreachable::new(
+            *why,
+            "as root, use ka run --mode cgroup, or for a service ka systemd --mode cgroup",
+        )
+        .into();
+    }
+    match privilege::of(file, caller) {
         Gain::Nothing => {}
         Gain::Refused(what) => examined.notes.push(format!(
             "it {what}: you gain nothing by that, so the library reaches it; for others it does not"

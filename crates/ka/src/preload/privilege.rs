@@ -19,8 +19,30 @@ pub enum Gain {
     Granted(&'static str),
 }
 
+/// Who executes a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+    /// Nothing that is executed gives more (PR_SET_NO_NEW_PRIVS).
+    pub no_new_privs: bool,
+}
+
+impl Caller {
+    /// This process, and what it becomes.
+    pub fn ours() -> Self {
+        Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            no_new_privs: no_new_privs().unwrap_or(false),
+        }
+    }
+}
+
 /// Looks at the file of a program.
-pub fn of(file: &File) -> Gain {
+pub fn of(file: &File, caller: &Caller) -> Gain {
     let Ok(metadata) = file.metadata() else { return Gain::Nothing };
     let mode = Mode::from_raw_mode(metadata.mode());
     let setuid = mode.contains(Mode::SUID);
@@ -30,14 +52,13 @@ pub fn of(file: &File) -> Gain {
     let capable = fgetxattr(file, "security.capability", &mut room[..]).is_ok();
 
     // The kernel gives nobody anything then.
-    let nothing_new = no_new_privs().unwrap_or(false)
+    let nothing_new = caller.no_new_privs
         || fstatvfs(file).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
-    let is_root = geteuid().is_root();
     let mut answer = Gain::Nothing;
     for (has, gains, what) in [
-        (setuid, metadata.uid() != geteuid().as_raw(), "is setuid"),
-        (setgid, metadata.gid() != getegid().as_raw(), "is setgid"),
-        (capable, !is_root, "has file capabilities"),
+        (setuid, metadata.uid() != caller.uid, "is setuid"),
+        (setgid, metadata.gid() != caller.gid, "is setgid"),
+        (capable, caller.uid != 0, "has file capabilities"),
     ] {
         if has && gains && !nothing_new {
             return Gain::Granted(what);

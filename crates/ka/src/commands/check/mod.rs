@@ -21,6 +21,7 @@ use crate::cli::settings::{Given, SettingArgs};
 use crate::output::escape::escaped;
 use crate::output::line::line;
 use crate::preload::library::Library;
+use crate::preload::privilege::Caller;
 use crate::preload::{self, Examined, Reach, command, library, shown, value};
 use crate::tcp::defaults;
 use destination::in_force;
@@ -105,8 +106,9 @@ fn about_command(
     called: &OsString,
 ) -> Result<(), Error> {
     let policy = given.environment.policy();
-    let found = command::find(called)
-        .and_then(|path| preload::examine(library, called, path, policy.get(Variable::Skip)));
+    let found = command::find(called).and_then(|path| {
+        preload::examine(library, called, path, policy.get(Variable::Skip), &Caller::ours())
+    });
     let examined = match found {
         Ok(examined) => examined,
         // It cannot be run at all, and the rest is worth knowing all the same.

@@ -20,6 +20,7 @@ use crate::cli::settings::{Given, SettingArgs, good_settings};
 use crate::output::line::line;
 use crate::output::print::print;
 use crate::preload::library::Library;
+use crate::preload::privilege::Caller;
 use crate::preload::{self, Reach, command, library, shown, value};
 use crate::tcp::defaults;
 use args::DemoArgs;
@@ -58,7 +59,7 @@ pub fn show(settings: SettingArgs) -> Result<Exit, Error> {
 fn find_client(library: &Library) -> Result<(&'static Client, PathBuf), Error> {
     for client in &CLIENTS {
         let Ok(path) = command::find(client.name.as_ref()) else { continue };
-        let examined = preload::examine(library, client.name.as_ref(), path.clone(), None);
+        let examined = preload::examine(library, client.name.as_ref(), path.clone(), None, &Caller::ours());
         if examined.is_ok_and(|examined| matches!(examined.reach, Reach::Reached)) && client.works(&path) {
             return Ok((client, path));
         }

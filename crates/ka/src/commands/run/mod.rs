@@ -21,6 +21,7 @@ use crate::cli::settings::{Given, good_settings};
 use crate::commands::{check, demo, env as env_of, presets};
 use crate::output::say::say;
 use crate::preload::library::Library;
+use crate::preload::privilege::Caller;
 use crate::preload::{self, Examined, Reach, Unreachable, command, library, shown, value};
 use crate::process::exec;
 use args::RunArgs;
@@ -80,7 +81,13 @@ fn become_command(given: &Given, words: &[OsString], mode: Mode) -> Result<Exit,
             let settings = good_settings(given, "nothing was run")?;
             let path = command::find(called)?;
             let policy = given.environment.policy();
-            let examined = preload::examine(&library, called, path.clone(), policy.get(Variable::Skip))?;
+            let examined = preload::examine(
+                &library,
+                called,
+                path.clone(),
+                policy.get(Variable::Skip),
+                &Caller::ours(),
+            )?;
             let Reach::Unreachable(unreachable) = &examined.reach else {
                 tell(&shown(called), &examined);
                 look_at_stdin();

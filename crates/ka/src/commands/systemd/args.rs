@@ -11,7 +11,7 @@ use crate::cli::settings::SettingArgs;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER)]
 pub struct SystemdArgs {
-    /// A service, as systemctl has it: nginx, nginx.service, postgresql@15-main
+    /// A service, as systemctl has it: nginx, nginx.service, openvpn-client@office
     #[arg(value_name = "UNIT")]
     pub unit: OsString,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub enum Mode {
 
 const AFTER: &str = "\
 Prints a drop-in for the unit (systemd.unit(5)), and says on standard error which of the unit's own settings matter for \
-it. The unit itself is never touched, and systemd is not told: systemctl daemon-reload and a restart put it into force.
+it. The unit itself is never touched, and systemd is not told: systemctl daemon-reload and a restart put it into force. For a user's units (systemctl --user) ka env systemd prints lines.
 
 With --mode cgroup there is a second file, a unit that pins the program of ka attach (Linux 6.1) before the service \
 starts: for what no preload reaches.

@@ -1,8 +1,8 @@
 //! The files for a unit: their text, writing them, and taking exactly them away.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
@@ -63,45 +63,78 @@ pub fn with_specifiers(text: &str) -> String {
 
 impl File {
     /// Writes it, in place of one of ours.
-    pub fn write(&self) -> Result<(), Error> {
-        let name = shown(&self.path);
-        let failed = |error: io::Error| Error::new(format!("{name}: cannot be written: {error}"));
+    fn write(&self) -> Result<(), Error> {
+        let failed = |error| Error::new(format!("{}: cannot be written: {error}", shown(&self.path)));
         if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(failed)?;
+            make_directory(directory).map_err(failed)?;
         }
-        // Whole or not at all: systemd may read it at any time.
-        let new = self.path.with_extension(format!("new{}", std::process::id()));
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new);
-        let written = written.and_then(|mut file| file.write_all(self.text.as_bytes()));
-        written.and_then(|()| fs::rename(&new, &self.path)).map_err(|error| {
-            let _ = fs::remove_file(&new);
-            failed(error)
-        })
+        put(&self.path, self.text.as_bytes()).map_err(failed)
     }
 
     /// An error if it cannot be written: there is a file that is not ours, or the way to it leads out of the root.
-    pub fn check(&self, root: &Path) -> Result<(), Error> {
-        let name = shown(&self.path);
+    fn check(&self, root: &Path) -> Result<(), Error> {
         if fs::symlink_metadata(&self.path).is_ok() && !is_ours(&self.path) {
+            let name = shown(&self.path);
             return Err(Error::new(format!("{name}: is there, and not written by ka: move it away")));
         }
-        // On the system itself its own links count, but for one in the place of the directory of drop-ins.
-        let own = root == Path::new("/");
-        let between = self.path.ancestors().skip(1).take_while(|directory| *directory != root);
-        let between = between.filter(|directory| !own || directory.extension().is_some_and(|e| e == "d"));
-        for directory in between {
-            match fs::symlink_metadata(directory) {
-                Ok(found) if !found.is_dir() => {
-                    return Err(Error::new(format!(
-                        "{name}: {} is no directory, or a link to one",
-                        shown(directory)
-                    )));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        check_way(&self.path, root)
     }
+}
+
+/// Writes all of them, or, if one cannot be written, none.
+pub fn write(files: &[File], root: &Path) -> Result<(), Error> {
+    files.iter().try_for_each(|file| file.check(root))?;
+    let before: Vec<_> = files.iter().map(|file| fs::read(&file.path).ok()).collect();
+    for (at, file) in files.iter().enumerate() {
+        file.write().inspect_err(|_| {
+            for (file, text) in files.iter().zip(&before).take(at) {
+                let _ = match text {
+                    Some(text) => put(&file.path, text),
+                    None => fs::remove_file(&file.path),
+                };
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Everybody may read what is in the directories of systemd, whatever the mask of who writes it.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let missing: Vec<_> = directory.ancestors().take_while(|directory| !directory.exists()).collect();
+    for directory in missing.into_iter().rev() {
+        fs::create_dir(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// Whole or not at all: systemd may read it at any time.
+fn put(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension(format!("new{}", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut file| {
+        file.write_all(text)?;
+        file.set_permissions(Permissions::from_mode(0o644))
+    });
+    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// An error if the way to a file leads out of the root. On the system itself its own links count, but for one in the
+/// place of the directory of drop-ins.
+fn check_way(path: &Path, root: &Path) -> Result<(), Error> {
+    let own = root == Path::new("/");
+    let between = path.ancestors().skip(1).take_while(|directory| *directory != root);
+    for directory in between.filter(|directory| !own || directory.extension().is_some_and(|e| e == "d")) {
+        match fs::symlink_metadata(directory) {
+            Ok(found) if !found.is_dir() => {
+                let (name, directory) = (shown(path), shown(directory));
+                return Err(Error::new(format!("{name}: {directory} is no directory, or a link to one")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_ours(path: &Path) -> bool {
@@ -109,27 +142,40 @@ fn is_ours(path: &Path) -> bool {
     is_file && fs::read(path).is_ok_and(|text| text.starts_with(MARK.as_bytes()))
 }
 
-/// Whether there is a file to be removed; an error if it is not ours.
-pub fn check_removal(path: &Path) -> Result<bool, Error> {
-    if fs::symlink_metadata(path).is_err() {
-        return Ok(false);
+/// Whether there is a file to be removed; an error if it is not ours, or not below the root.
+fn is_removable(path: &Path, root: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(Error::new(format!("{}: {error}", shown(path)))),
     }
+    check_way(path, root)?;
     if is_ours(path) {
         return Ok(true);
     }
     Err(Error::new(format!("{}: not written by ka, so it stays", shown(path))))
 }
 
-/// Removes a file, if it is ours, and the directory of drop-ins if nothing else is in it. Whether it was there.
-pub fn remove(path: &Path) -> Result<bool, Error> {
-    if !check_removal(path)? {
-        return Ok(false);
+/// Those of the files that are there; an error if one is not ours, or not below the root.
+pub fn removable(paths: Vec<PathBuf>, root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut there = Vec::new();
+    for path in paths {
+        if is_removable(&path, root)? {
+            there.push(path);
+        }
     }
+    Ok(there)
+}
+
+/// Removes a file of ours, and the directory of drop-ins if nothing else is in it.
+pub fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path)
         .map_err(|error| Error::new(format!("{}: cannot be removed: {error}", shown(path))))?;
     if let Some(directory) = path.parent().filter(|directory| directory.extension().is_some_and(|e| e == "d"))
     {
         let _ = fs::remove_dir(directory);
     }
-    Ok(true)
+    Ok(())
 }

@@ -1,16 +1,19 @@
 //! Which of a unit's own settings matter for the library, and which do not.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use kashim_policy::log::Log;
 use kashim_policy::variables::Variable;
 
-use super::unit::Unit;
-use crate::cli::error::Error;
+use super::account::{Account, May};
+use super::syntax::words;
+use super::unit::{Unit, read};
+use super::view::View;
+use super::{filter, programs};
 use crate::preload::library::Library;
-use crate::preload::{self, Reach};
+use crate::preload::shown;
 
 /// What there is to say about a unit.
 #[derive(Debug, Default)]
@@ -39,14 +42,24 @@ const NO_OBSTACLE: [&str; 12] = [
     "User",
 ];
 
-/// Looks at a unit that the library is to be loaded into.
-pub fn for_preload(unit: &Unit, root: &Path, library: &Library) -> Matters {
+/// Looks at a unit that the library is to be loaded into, with these variables, in the system below `root`.
+pub fn for_preload(
+    unit: &Unit,
+    root: &Path,
+    library: &Library,
+    variables: &[(String, String)],
+    log: Log,
+) -> Matters {
     let mut matters = Matters::default();
-    filter(unit, &mut matters);
-    environment(unit, root, &mut matters);
-    view(unit, &library.path, &mut matters);
-    file(unit, root, &library.path, &mut matters);
-    programs(unit, root, library, &mut matters);
+    let view = View::of(unit, root);
+    let account = Account::of(unit, root);
+    filter::look(unit, log, &mut matters);
+    environment(unit, root, library, variables, &mut matters);
+    file(&view, &account, &library.path, &mut matters);
+    if let Log::Path(path) = log {
+        log_file(&view, &account, Path::new(std::ffi::OsStr::from_bytes(path)), &mut matters);
+    }
+    programs::look(unit, &view, &account, library, &mut matters);
     let harmless = unit.has(&NO_OBSTACLE);
     if !harmless.is_empty() {
         matters.notes.push(format!("no obstacle to the library: {}=", harmless.join("=, ")));
@@ -54,178 +67,164 @@ pub fn for_preload(unit: &Unit, root: &Path, library: &Library) -> Matters {
     matters
 }
 
-/// The system calls that the library makes on a service's behalf, and the groups that hold them (systemd-analyze
-/// syscall-filter).
-const CALLS: [&str; 2] = ["setsockopt", "getsockopt"];
-const GROUPS: [&str; 3] = ["@network-io", "@system-service", "@known"];
-
-fn filter(unit: &Unit, matters: &mut Matters) {
-    let lines: Vec<_> =
-        unit.values("SystemCallFilter").iter().map(|value| super::unit::words(value)).collect();
-    // The first decides whether all others are forbidden or allowed.
-    let Some(first) = lines.iter().flatten().next() else { return };
-    let is_list_of_allowed = !first.starts_with('~');
-    for call in CALLS {
-        let mut allowed = !is_list_of_allowed;
-        for line in &lines {
-            // A ~ before the first of a line is one for all of them.
-            let takes = !line.first().is_some_and(|word| word.starts_with('~'));
-            let names_it = |word: &str| {
-                let word = word.trim_start_matches('~').split(':').next().unwrap_or_default();
-                word == call || GROUPS.contains(&word)
-            };
-            if line.iter().any(|word| names_it(word)) {
-                allowed = takes;
-            }
-        }
-        if !allowed {
-            matters.errors.push(format!(
-                "SystemCallFilter= forbids {call}, and with the library the service would make that call: allow it \
-                 (SystemCallFilter=@network-io), or use --mode cgroup"
-            ));
-        }
-    }
+fn is_ours(name: &str) -> bool {
+    name == "LD_PRELOAD" || name.as_bytes().starts_with(Variable::PREFIX)
 }
 
 /// Who else has a say in the environment (systemd.exec(5), "Environment Variables in Spawned Processes").
-fn environment(unit: &Unit, root: &Path, matters: &mut Matters) {
-    let is_ours = |name: &str| name == "LD_PRELOAD" || name.as_bytes().starts_with(Variable::PREFIX);
-    for word in unit.words("UnsetEnvironment") {
-        if is_ours(word.split('=').next().unwrap_or_default()) {
+fn environment(
+    unit: &Unit,
+    root: &Path,
+    library: &Library,
+    variables: &[(String, String)],
+    matters: &mut Matters,
+) {
+    for word in unit.expanded_words("UnsetEnvironment") {
+        let takes = |(name, value): &(String, String)| match word.split_once('=') {
+            Some((other, only)) => name == other && value == only,
+            None => *name == word,
+        };
+        if variables.iter().any(takes) {
             matters.errors.push(format!("UnsetEnvironment={word} takes away what the drop-in sets"));
         }
     }
     for word in unit.words("PassEnvironment").iter().filter(|word| is_ours(word)) {
         matters.notes.push(format!("PassEnvironment={word}: what the drop-in sets wins over that"));
     }
-    for file in unit.words("EnvironmentFile") {
-        let path = file.trim_start_matches('-');
-        let inside = super::unit::resolve(root, &root.join(path.trim_start_matches('/')));
-        if path.contains(['*', '?', '[', '%']) {
+    for value in unit.values_behind("Environment") {
+        let what = "in a drop-in whose name comes behind zz-kashim.conf";
+        if value.is_empty() {
             matters
-                .warnings
-                .push(format!("EnvironmentFile={path}: what these files set wins over the drop-in"));
+                .errors
+                .push(format!("Environment= {what} takes away what this one sets: rename that one"));
+        }
+        for word in words(value) {
+            let Some((name, value)) = word.split_once('=').filter(|(name, _)| is_ours(name)) else {
+                continue;
+            };
+            if name == "LD_PRELOAD" && !names(value, &library.path) {
+                matters.errors.push(format!("Environment={word} {what} wins over it: rename that one"));
+            } else {
+                matters.warnings.push(format!("Environment={word} {what} wins over it"));
+            }
+        }
+    }
+    for value in unit.values("EnvironmentFile") {
+        environment_file(unit, root, library, value, matters);
+    }
+}
+
+/// Whether a value of LD_PRELOAD has the library in it.
+fn names(value: &str, library: &Path) -> bool {
+    value.split([' ', ':', '"', '\'']).any(|part| Path::new(part) == library || part == "libkashim.so")
+}
+
+/// The whole value is the name: blanks are part of it.
+fn environment_file(unit: &Unit, root: &Path, library: &Library, value: &str, matters: &mut Matters) {
+    let wins = "wins over the drop-in";
+    let path = value.trim_start_matches('-');
+    let expanded = unit.expanded(path).filter(|path| !path.contains(['*', '?', '[']));
+    let Some(path) = expanded else {
+        matters.warnings.push(format!("EnvironmentFile={path}: what these files set {wins}"));
+        return;
+    };
+    let inside = super::unit::resolve(root, &root.join(path.trim_start_matches('/')));
+    if fs::metadata(&inside).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return;
+    }
+    let Some(text) = read(&inside) else {
+        matters.warnings.push(format!("EnvironmentFile={path} cannot be read: what it sets {wins}"));
+        return;
+    };
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let name = name.trim();
+        if name == "LD_PRELOAD" && names(value.trim(), &library.path) {
             continue;
         }
-        match fs::metadata(&inside).map(|found| found.is_file()) {
-            Ok(true) if fs::File::open(&inside).is_ok() => {
-                let text = super::unit::read(&inside);
-                let names = text.lines().filter_map(|line| Some(line.trim().split_once('=')?.0.trim()));
-                for name in names.filter(|name| is_ours(name)) {
-                    let what = if name == "LD_PRELOAD" { ": put the library there" } else { "" };
-                    matters
-                        .warnings
-                        .push(format!("EnvironmentFile={path} sets {name}, and wins over the drop-in{what}"));
-                }
-            }
-            Ok(_) => {
-                matters.warnings.push(format!(
-                    "EnvironmentFile={path} cannot be read: what it sets wins over the drop-in"
+        if is_ours(name) {
+            let what = if name == "LD_PRELOAD" { ": put the library there" } else { "" };
+            matters.warnings.push(format!("EnvironmentFile={path} sets {name}, and {wins}{what}"));
+        }
+    }
+}
+
+/// Whether the library is there for the service.
+fn file(view: &View, account: &Account, library: &Path, matters: &mut Matters) {
+    let name = shown(library);
+    if let Some(setting) = view.hidden(library) {
+        matters.errors.push(format!(
+            "{setting} keeps the library out, which is at {name}: install it elsewhere, or use --mode cgroup"
+        ));
+        return;
+    }
+    if let Some(setting) = view.not_executable(library) {
+        let directory = library.parent().unwrap_or(library);
+        matters.errors.push(format!(
+            "{setting} keeps the library out, which is at {name}: allow it (ExecPaths={}), or use --mode cgroup",
+            shown(directory)
+        ));
+        return;
+    }
+    if let Some(setting) = view.unknown() {
+        matters.warnings.push(format!("{setting}: the library has to be at {name} in there"));
+        return;
+    }
+    let real = view.real(library);
+    match fs::metadata(&real) {
+        Err(_) if view.is_elsewhere() => {
+            matters.warnings.push(format!("RootDirectory=: the library has to be at {name} in there"));
+        }
+        Err(_) => matters.warnings.push(format!("there is no library at {}", shown(&real))),
+        Ok(found) => {
+            if let Some(closed) = closed(&real, &found, account) {
+                matters.errors.push(format!(
+                    "the service's user may not read the library: {} is closed to it; install it below /usr/local",
+                    shown(closed)
                 ));
             }
-            Err(_) => {}
         }
     }
 }
 
-/// Whether the service can see the library.
-fn view(unit: &Unit, library: &Path, matters: &mut Matters) {
-    let is_on = |name: &str| unit.value(name).is_some_and(is_true);
-    let shown = preload::shown(library);
-    if let [name, ..] = unit.has(&["RootDirectory", "RootImage"])[..] {
-        matters.warnings.push(format!("{name}=: the library has to be at {shown} in there"));
-    }
-    let below = |places: &[&str]| places.iter().any(|place| library.starts_with(place));
-    let hides_home = is_on("ProtectHome") || unit.value("ProtectHome") == Some("tmpfs");
-    if hides_home && below(&["/home", "/root", "/run/user"]) {
-        matters.errors.push(format!(
-            "ProtectHome= hides the library, which is at {shown}: install it below /usr/local"
-        ));
-    }
-    let hides_tmp =
-        is_on("PrivateTmp") || unit.value("PrivateTmp") == Some("disconnected") || is_on("DynamicUser");
-    if hides_tmp && below(&["/tmp", "/var/tmp"]) {
-        matters.errors.push(format!(
-            "PrivateTmp= or DynamicUser= hides the library, which is at {shown}: install it below /usr/local"
-        ));
-    }
-    for name in ["InaccessiblePaths", "NoExecPaths", "TemporaryFileSystem"] {
-        let path =
-            |word: &str| word.trim_start_matches(['-', '+']).split(':').next().unwrap_or_default().to_owned();
-        let hides = |word: &String| library.starts_with(path(word));
-        let allowed = unit.words("ExecPaths").iter().any(hides);
-        if let (Some(word), false) = (unit.words(name).iter().find(|word| hides(word)), allowed) {
-            matters.errors.push(format!("{name}={word} keeps the library out, which is at {shown}"));
-        }
-    }
+/// What keeps somebody from reading a file: a directory on the way, or the file.
+fn closed<'a>(path: &'a Path, file: &Metadata, account: &Account) -> Option<&'a Path> {
+    let is_closed =
+        |directory: &&Path| fs::metadata(directory).is_ok_and(|found| !account.may(May::Enter, &found));
+    let on_the_way = path.ancestors().skip(1).find(is_closed);
+    on_the_way.or((!account.may(May::Read, file)).then_some(path))
 }
 
-/// As systemd reads a boolean.
-fn is_true(value: &str) -> bool {
-    ["1", "yes", "y", "true", "t", "on"].iter().any(|word| value.eq_ignore_ascii_case(word))
-}
-
-/// Whether the library is there, and an ordinary user may read it, where the service is one's.
-fn file(unit: &Unit, root: &Path, library: &Path, matters: &mut Matters) {
-    let shown = preload::shown(library);
-    let inside = root.join(library.strip_prefix("/").unwrap_or(library));
-    if !inside.exists() {
-        matters.warnings.push(format!("there is no library at {shown} below {}", preload::shown(root)));
-        return;
-    }
-    let is_roots = unit.value("User").is_none_or(|user| user == "root" || user == "0");
-    if is_roots && !unit.value("DynamicUser").is_some_and(is_true) {
-        return;
-    }
-    let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
-    let closed = inside.ancestors().skip(1).find(|directory| mode(directory) & 0o001 == 0);
-    if let Some(closed) = closed.or((mode(&inside) & 0o004 == 0).then_some(&inside)) {
-        matters.errors.push(format!(
-            "the service's user may not read the library: {} is not open to everybody; install it below /usr/local",
-            preload::shown(closed)
-        ));
-    }
-}
-
-/// Whether a preload reaches what the service starts.
-fn programs(unit: &Unit, root: &Path, library: &Library, matters: &mut Matters) {
-    let lines = unit.values("ExecStart");
-    let (mut reached, mut others) = (0, Vec::new());
-    for line in &lines {
-        let Some(program) = super::unit::words(line).into_iter().next() else { continue };
-        let program = program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned();
-        if program.contains('%') {
-            continue;
-        }
-        match examine(&program, root, library) {
-            Ok(Reach::Unreachable(unreachable)) => others.push((program, unreachable.why)),
-            Ok(Reach::LeftAlone(by)) => others.push((program, format!("it is {}", by.text()))),
-            Ok(Reach::Unknown(why)) => {
-                matters.warnings.push(format!("ExecStart={program}: cannot tell: {why}"))
-            }
-            Ok(Reach::Reached) => reached += 1,
-            Err(error) => matters.warnings.push(format!("ExecStart={program}: {error}")),
-        }
-    }
-    let none = reached == 0;
-    for (program, why) in others {
-        let text = format!("ExecStart={program}: no preload reaches it: {why}; --mode cgroup does");
-        if none { matters.errors.push(text) } else { matters.warnings.push(text) }
-    }
-}
-
-fn examine(program: &str, root: &Path, library: &Library) -> Result<Reach, Error> {
-    let there = |path: &str| super::unit::resolve(root, &root.join(path.trim_start_matches('/')));
-    // Where systemd looks for a name.
-    let directories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    let path: PathBuf = if program.starts_with('/') {
-        there(program)
-    } else {
-        let places = directories.map(|directory| there(&format!("{directory}/{program}")));
-        places.into_iter().find(|path| path.exists()).unwrap_or_else(|| root.join(program))
+/// Whether the service may write the log. The library drops in silence what it cannot write.
+fn log_file(view: &View, account: &Account, path: &Path, matters: &mut Matters) {
+    let name = shown(path);
+    let mut warn = |why: String| {
+        matters
+            .warnings
+            .push(format!("KA_LOG={name}: {why}, and what cannot be written is dropped in silence"));
     };
-    if !path.exists() {
-        return Err(Error::new("there is no such file"));
+    if let Some(setting) = view.hidden(path) {
+        // A file in a directory of the service's own is a file.
+        if !setting.starts_with("PrivateTmp") && !setting.starts_with("TemporaryFileSystem") {
+            warn(format!("{setting} hides that place from the service"));
+        }
+        return;
     }
-    Ok(preload::examine(library, OsStr::new(program), path, None)?.reach)
+    if let Some(setting) = view.not_writable(path) {
+        warn(format!("{setting} lets the service only read there (LogsDirectory= makes a directory for it)"));
+        return;
+    }
+    let real = view.real(path);
+    let may = match (fs::metadata(&real), real.parent().map(fs::metadata)) {
+        (Ok(file), _) => account.may(May::Write, &file),
+        (Err(_), Some(Ok(directory))) => {
+            account.may(May::Write, &directory) && account.may(May::Enter, &directory)
+        }
+        // LogsDirectory= and the like make it.
+        _ if view.is_made(path) => return,
+        _ => return warn("its directory does not exist".into()),
+    };
+    if !may {
+        warn("the service's user may not write there (make the file, and give it to that user)".into());
+    }
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::files::DROPIN;
+use super::syntax::{expanded, settings, words};
 use crate::cli::error::Error;
 use crate::output::escape::escaped;
 
@@ -23,59 +26,96 @@ const DIRECTORIES: [&str; 7] = [
 /// A service.
 #[derive(Debug)]
 pub struct Unit {
-    /// With `.service`.
+    /// With `.service`; of several names, the one that the others lead to.
     pub name: String,
+    /// The others.
+    pub aliases: Vec<String>,
     /// Its file, if there is one.
     pub file: Option<PathBuf>,
     /// Whether it is masked: nobody can start it.
     pub masked: bool,
+    /// Which of its files cannot be read.
+    pub unread: Vec<PathBuf>,
     /// What stands in the section [Service], of the file and then of its drop-ins.
-    service: Vec<(String, String)>,
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    name: String,
+    value: String,
+    /// From a drop-in that comes behind ours.
+    late: bool,
 }
 
 impl Unit {
     /// Finds a unit by the name on the command line, in the system below `root`. What is in drop-ins of ours is not read.
-    pub fn read(name: &OsStr, root: &Path, ours: &str) -> Result<Self, Error> {
-        let name = checked(name)?;
-        let find =
-            |name: &str| places(root, name).into_iter().find(|path| fs::symlink_metadata(path).is_ok());
-        let mut names = with_template(&name);
-        let found = names.iter().find_map(|name| find(name));
-        // By an alias, the drop-ins of the unit itself count too.
-        let file = found.map(|link| resolve(root, &link));
-        if let Some(target) = file.as_ref().and_then(|file| file.file_name()?.to_str()) {
-            names.extend(with_template(target).into_iter().filter(|name| name.ends_with(".service")));
+    pub fn read(name: &OsStr, root: &Path) -> Result<Self, Error> {
+        let given = checked(name)?;
+        let (name, file) = real_name(root, given.clone());
+        let mut aliases = file.as_ref().map(|file| aliases(root, &name, file)).unwrap_or_default();
+        if given != name && !aliases.contains(&given) {
+            aliases.push(given);
         }
         let masked = file.as_ref().is_some_and(|file| is_nothing(file));
-        let mut texts: Vec<String> = file.iter().map(|file| read(file)).collect();
-        // Of two files of the same name the one in the first directory counts.
-        let mut dropins = BTreeMap::new();
-        for directory in names.iter().flat_map(|name| dropin_directories(name)) {
-            for place in places(root, &directory) {
-                for entry in fs::read_dir(resolve(root, &place)).into_iter().flatten().flatten() {
-                    let file = entry.file_name();
-                    if file.as_bytes().ends_with(b".conf") && file != ours {
-                        dropins.entry(file).or_insert_with(|| resolve(root, &entry.path()));
-                    }
+        let mut unit = Self { name, aliases, file, masked, unread: Vec::new(), settings: Vec::new() };
+        if let Some(file) = unit.file.clone() {
+            unit.add(&file, root, false);
+        }
+        for (name, path) in unit.dropins(root) {
+            unit.add(&path, root, name.as_slice() > DROPIN.as_bytes());
+        }
+        Ok(unit)
+    }
+
+    /// The drop-ins, in the order of their names. Of two of the same name the one in the first directory counts.
+    fn dropins(&self, root: &Path) -> BTreeMap<Vec<u8>, PathBuf> {
+        let mut directories = Vec::new();
+        for name in std::iter::once(&self.name).chain(&self.aliases) {
+            for place in DIRECTORIES {
+                directories.extend(dropin_directories(name).iter().map(|last| root.join(place).join(last)));
+            }
+        }
+        directories.extend(DIRECTORIES.map(|place| root.join(place).join("service.d")));
+        let mut found = BTreeMap::new();
+        for directory in directories {
+            for entry in fs::read_dir(resolve(root, &directory)).into_iter().flatten().flatten() {
+                let file = entry.file_name();
+                if file.as_bytes().ends_with(b".conf") && file != DROPIN {
+                    found.entry(file.as_bytes().to_owned()).or_insert_with(|| entry.path());
                 }
             }
         }
-        texts.extend(dropins.values().map(|path| read(path)));
-        let service = texts.iter().flat_map(|text| settings(text, "Service")).collect();
-        Ok(Self { name, file, masked, service })
+        found
+    }
+
+    fn add(&mut self, path: &Path, root: &Path, late: bool) {
+        let file = resolve(root, path);
+        if is_nothing(&file) {
+            return;
+        }
+        let Some(text) = read(&file) else {
+            self.unread.push(path.to_owned());
+            return;
+        };
+        let new = settings(&text, "Service").into_iter().map(|(name, value)| Setting { name, value, late });
+        self.settings.extend(new);
     }
 
     /// The values of a setting that may stand there several times; an empty one forgets those before.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        let mut values = Vec::new();
-        for (_, value) in self.service.iter().filter(|(other, _)| other == name) {
-            if value.is_empty() {
-                values.clear();
-            } else {
-                values.push(value.as_str());
-            }
-        }
-        values
+        values(self.settings.iter().filter(|setting| setting.name == name))
+    }
+
+    /// The same, of what comes before our drop-in.
+    pub fn values_before(&self, name: &str) -> Vec<&str> {
+        values(self.settings.iter().filter(|setting| setting.name == name && !setting.late))
+    }
+
+    /// What is set behind our drop-in, empty ones too.
+    pub fn values_behind(&self, name: &str) -> Vec<&str> {
+        let late = self.settings.iter().filter(|setting| setting.name == name && setting.late);
+        late.map(|setting| setting.value.as_str()).collect()
     }
 
     /// The words of such a setting.
@@ -83,15 +123,53 @@ impl Unit {
         self.values(name).iter().flat_map(|value| words(value)).collect()
     }
 
+    /// The same, with what specifiers stand for. A word with a specifier that we do not know is left as it is.
+    pub fn expanded_words(&self, name: &str) -> Vec<String> {
+        self.words(name).into_iter().map(|word| self.expanded(&word).unwrap_or(word)).collect()
+    }
+
     /// The value of a setting that counts once; the last one does.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values(name).last().copied()
+    }
+
+    /// Whether a setting that is yes or no is yes.
+    pub fn is_on(&self, name: &str) -> bool {
+        let yes = ["1", "yes", "y", "true", "t", "on"];
+        self.value(name).is_some_and(|value| yes.iter().any(|word| value.eq_ignore_ascii_case(word)))
     }
 
     /// Which of these settings stand there.
     pub fn has(&self, names: &[&'static str]) -> Vec<&'static str> {
         names.iter().copied().filter(|name| self.value(name).is_some()).collect()
     }
+
+    /// With what its specifiers stand for, if we know that.
+    pub fn expanded(&self, text: &str) -> Option<String> {
+        expanded(text, &self.name)
+    }
+
+    /// Whether it is a template: only its instances can be started.
+    pub fn is_template(&self) -> bool {
+        self.name.contains("@.")
+    }
+
+    /// Whether it runs once and ends, as what a timer starts.
+    pub fn runs_once(&self) -> bool {
+        self.value("Type") == Some("oneshot") && !self.is_on("RemainAfterExit")
+    }
+}
+
+fn values<'a>(settings: impl Iterator<Item = &'a Setting>) -> Vec<&'a str> {
+    let mut values = Vec::new();
+    for setting in settings {
+        if setting.value.is_empty() {
+            values.clear();
+        } else {
+            values.push(setting.value.as_str());
+        }
+    }
+    values
 }
 
 /// A name that a service can have, with its suffix.
@@ -120,23 +198,108 @@ fn checked(name: &OsStr) -> Result<String, Error> {
     }
 }
 
-/// A name, and that of the template that it is an instance of: `a@b.service` has its own files, and those of `a@.service`.
-fn with_template(name: &str) -> Vec<String> {
-    let template = name.split_once('@').map(|(prefix, _)| format!("{prefix}@.service"));
-    std::iter::once(name.to_owned()).chain(template.filter(|template| template != name)).collect()
+/// The template of an instance: `a@.service` of `a@b.service`.
+fn template(name: &str) -> Option<String> {
+    let (prefix, rest) = name.split_once('@')?;
+    (rest != ".service").then(|| format!("{prefix}@.service"))
 }
 
-/// The directories with drop-ins for a unit: its own, those for all whose names begin alike up to a dash, and that for all
-/// services.
+/// A name with the instance of another one, if it is a template and that one an instance.
+fn with_instance(name: &str, other: &str) -> String {
+    match (name.strip_suffix("@.service"), other.split_once('@')) {
+        (Some(prefix), Some((_, instance))) => format!("{prefix}@{instance}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Follows a name that is a link to another unit. With its file, if there is one.
+fn real_name(root: &Path, mut name: String) -> (String, Option<PathBuf>) {
+    let find = |name: &str| {
+        let mut places = DIRECTORIES.iter().map(|place| root.join(place).join(name));
+        places.find(|path| fs::symlink_metadata(path).is_ok())
+    };
+    let mut file = None;
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Some(found) = find(&name).or_else(|| find(&template(&name)?)) else { break };
+        let target = fs::read_link(&found).ok().map(|target| followed(root, &found, &target));
+        let is_unit = |path: &PathBuf| {
+            path.extension().is_some_and(|suffix| suffix == "service")
+                && path
+                    .parent()
+                    .is_some_and(|parent| DIRECTORIES.iter().any(|place| parent == root.join(place)))
+        };
+        let other = target.filter(is_unit).and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        file = Some(resolve(root, &found));
+        match other.map(|other| with_instance(&other, &name)).filter(|other| *other != name) {
+            Some(other) => name = other,
+            None => break,
+        }
+    }
+    (name, file)
+}
+
+/// The other names of a unit: the links to its file.
+fn aliases(root: &Path, name: &str, file: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    if is_nothing(file) {
+        return found;
+    }
+    for place in DIRECTORIES {
+        for entry in fs::read_dir(root.join(place)).into_iter().flatten().flatten() {
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let Some(link) =
+                entry.file_name().to_str().filter(|link| link.ends_with(".service")).map(str::to_owned)
+            else {
+                continue;
+            };
+            let alias = with_instance(&link, name);
+            if is_link
+                && alias != name
+                && !found.contains(&alias)
+                && is_same(&resolve(root, &entry.path()), file)
+            {
+                found.push(alias);
+            }
+        }
+    }
+    found
+}
+
+/// Whether two paths are of one file: /lib may be a link to /usr/lib.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let who = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    who(one).is_some_and(|one| Some(one) == who(other))
+}
+
+/// The directories with drop-ins for a name: its own, its template's, and those for all whose names begin alike up to a
+/// dash, the longest first (unit_file_process_dir in systemd's src/shared/dropin.c).
 fn dropin_directories(name: &str) -> Vec<String> {
     let stem = name.strip_suffix(".service").unwrap_or(name);
-    let dashes = stem.match_indices('-').map(|(at, _)| at).filter(|&at| at + 1 < stem.len());
-    let prefixes = dashes.map(|at| format!("{}.service.d", &stem[..=at]));
-    std::iter::once(format!("{name}.d")).chain(prefixes).chain(["service.d".to_owned()]).collect()
+    let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
+    let dashes = prefix.match_indices('-').map(|(at, _)| at).filter(|&at| at + 1 < prefix.len()).rev();
+    let prefixes = dashes.map(|at| format!("{}.service.d", &prefix[..=at]));
+    let template = template(name).map(|template| format!("{template}.d"));
+    std::iter::once(format!("{name}.d")).chain(template).chain(prefixes).collect()
 }
 
-fn places(root: &Path, file: &str) -> Vec<PathBuf> {
-    DIRECTORIES.iter().map(|directory| root.join(directory).join(file)).collect()
+/// Where a link leads to in one step, where `root` is the root directory.
+fn followed(root: &Path, link: &Path, target: &Path) -> PathBuf {
+    match target.strip_prefix("/") {
+        Ok(inside) if target != Path::new("/dev/null") => root.join(inside),
+        Ok(_) => target.to_owned(),
+        Err(_) => {
+            let mut path = link.parent().unwrap_or(root).to_owned();
+            for part in target.components() {
+                match part {
+                    std::path::Component::ParentDir => drop(path.pop()),
+                    std::path::Component::Normal(name) => path.push(name),
+                    _ => {}
+                }
+            }
+            path
+        }
+    }
 }
 
 /// What a link leads to, where `root` is the root directory.
@@ -145,11 +308,7 @@ pub fn resolve(root: &Path, path: &Path) -> PathBuf {
     // As many as the kernel follows.
     for _ in 0..40 {
         let Ok(target) = fs::read_link(&path) else { break };
-        path = match target.strip_prefix("/") {
-            Ok(inside) if target != Path::new("/dev/null") => root.join(inside),
-            Ok(_) => target,
-            Err(_) => path.parent().unwrap_or(root).join(target),
-        };
+        path = followed(root, &path, &target);
     }
     path
 }
@@ -160,80 +319,10 @@ fn is_nothing(path: &Path) -> bool {
         || fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
-/// A file as it is; nothing if it is none, or a pipe that would keep us waiting.
-pub fn read(path: &Path) -> String {
-    if !path.is_file() {
-        return String::new();
-    }
-    let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    text.trim_start_matches('\u{feff}').to_owned()
-}
-
-/// The settings in a section. A line that ends with a backslash goes on with the next that is no comment.
-fn settings(text: &str, section: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut here = false;
-    let mut begun = String::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if line.starts_with(['#', ';']) || (line.is_empty() && begun.is_empty()) {
-            continue;
-        }
-        if let Some(more) = line.strip_suffix('\\') {
-            begun += more;
-            begun.push(' ');
-            continue;
-        }
-        let whole = std::mem::take(&mut begun) + line;
-        if let Some(name) = whole.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            here = name == section;
-        } else if let (true, Some((name, value))) = (here, whole.split_once('=')) {
-            found.push((name.trim().to_owned(), value.trim().to_owned()));
-        }
-    }
-    if let (true, Some((name, value))) = (here, begun.split_once('=')) {
-        found.push((name.trim().to_owned(), value.trim().to_owned()));
-    }
-    found
-}
-
-/// Splits as systemd does: at blanks outside of quotes, with escapes. Specifiers (`%n`) and `%%` stay as they are.
-pub fn words(value: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = value.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (None, ' ' | '\t') => words.extend(word.take()),
-            (None, '"' | '\'') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (Some(open), letter) if letter == open => quote = None,
-            (_, '\\') => word.get_or_insert_default().extend(escaped_letter(&mut letters)),
-            (_, letter) => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-/// What stands behind a backslash (systemd.syntax(7)).
-fn escaped_letter(letters: &mut std::str::Chars) -> Option<char> {
-    let number = |letters: &mut std::str::Chars, digits: usize, base: u32| {
-        let text = letters.as_str().get(..digits)?;
-        let letter = char::from_u32(u32::from_str_radix(text, base).ok()?)?;
-        *letters = letters.as_str()[digits..].chars();
-        Some(letter)
-    };
-    match letters.next()? {
-        'n' => Some('\n'),
-        't' => Some('\t'),
-        's' => Some(' '),
-        'x' => number(letters, 2, 16),
-        other => Some(other),
-    }
+/// A file as it is; nothing if it cannot be read, or is a pipe that would keep us waiting.
+pub fn read(path: &Path) -> Option<String> {
+    let bytes = path.is_file().then(|| fs::read(path).ok())??;
+    Some(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned())
 }
 
 #[cfg(test)]
@@ -241,30 +330,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_a_section() {
-        let text =
-            "[Unit]\nA=0\n# x\n[Service]\nA = 1 \\\n# not this\n  2\n;B=3\nB=\nC=x=y\n[Install]\nA=9\n";
-        let found = settings(text, "Service");
-        let pairs: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("A", "1  2"), ("B", ""), ("C", "x=y")]);
-        // A continuation that the file ends with.
-        assert_eq!(settings("[Service]\nA=1\\", "Service"), [("A".to_owned(), "1".to_owned())]);
-    }
-
-    #[test]
     fn where_drop_ins_are() {
-        let directories = dropin_directories("a-b-c@1.service");
-        assert_eq!(directories, ["a-b-c@1.service.d", "a-.service.d", "a-b-.service.d", "service.d"]);
-    }
-
-    #[test]
-    fn words_are_split_as_systemd_does() {
-        assert_eq!(
-            words(r#"A=1 "B=x y" 'C="' D=\"q E=50%% """#),
-            ["A=1", "B=x y", "C=\"", "D=\"q", "E=50%%", ""]
-        );
-        assert_eq!(words(r"/a\x2db\sc \x"), ["/a-b c", ""]);
-        assert!(words("  ").is_empty());
+        let directories = dropin_directories("a-b-c@1-2.service");
+        let want = ["a-b-c@1-2.service.d", "a-b-c@.service.d", "a-b-.service.d", "a-.service.d"];
+        assert_eq!(directories, want);
     }
 
     #[test]
@@ -276,5 +345,14 @@ mod tests {
         for bad in ["", "a/b", "../a", "a b", "x.socket", "x.timer", ".d"] {
             assert_eq!(name(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn instances() {
+        assert_eq!(template("a@b.service").as_deref(), Some("a@.service"));
+        assert_eq!((template("a@.service"), template("a.service")), (None, None));
+        assert_eq!(with_instance("b@.service", "a@1.service"), "b@1.service");
+        assert_eq!(with_instance("b.service", "a@1.service"), "b.service");
+        assert_eq!(with_instance("b@.service", "a.service"), "b@.service");
     }
 }
