@@ -33,6 +33,13 @@ pub fn trials() -> Vec<Trial> {
         shell_test!(bad_options),
         shell_test!(it_builds),
         shell_test!(what_still_names_it),
+        shell_test!(by_another_path, &[Prog("ln")]),
+        shell_test!(what_others_have_put_there),
+        shell_test!(a_list_that_was_changed),
+        shell_test!(what_does_not_run_here),
+        shell_test!(a_full_disk, &[Root, Prog("unshare")]),
+        shell_test!(a_release_where_nothing_is_executed, &[Root, Prog("unshare")]),
+        shell_test!(two_at_a_time, &[Prog("flock")]),
         shell_test!(an_old_rust),
         shell_test!(without_permission, &[Root]),
     ];
@@ -422,7 +429,8 @@ fn under_the_library(shell: Shell) -> Result {
     let install = install_by(shell)?.arg("--prefix").arg(place.path());
     let path = format!("{}:/usr/bin:/bin", bin.path().display());
     let output = install.env("PATH", path).preload(LOADED).run()?;
-    assert_eq!(output.stderr, "none\n".repeat(expected_files()?.len()));
+    // One for each file, and the manifest twice.
+    assert_eq!(output.stderr, "none\n".repeat(expected_files()?.len() + 1));
     output.success()?;
     Ok(())
 }
@@ -494,12 +502,157 @@ fn what_still_names_it(shell: Shell) -> Result {
     succeeded(install()?)?;
     assert!(!succeeded(install()?.arg("--uninstall"))?.contains("Services still name it"));
     fs::write(services.join("other.service.d/other.conf"), "")?;
-    fs::write(services.join("ours.service.d/zz-kashim.conf"), "")?;
+    fs::write(
+        services.join("ours.service.d/zz-kashim.conf"),
+        "Environment=LD_PRELOAD=/usr/lib/libkashim.so\n",
+    )?;
+    fs::write(
+        services.join("other.service.d/zz-kashim.conf"),
+        "Environment=LD_PRELOAD=/opt/lib/libkashim.so\n",
+    )?;
     succeeded(install()?)?;
     let said = succeeded(install()?.arg("--uninstall"))?;
     let (_, named) = said.split_once("Services still name it").ok_or("no service is named")?;
     assert!(named.contains(&*services.join("ours.service.d/zz-kashim.conf").to_string_lossy()), "{said}");
-    assert!(!named.contains("other.conf"), "{said}");
+    assert!(!named.contains("other.service.d"), "{said}");
+    Ok(())
+}
+
+/// It is the same place, however it is spelt.
+fn by_another_path(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let prefix = place.join("prefix").display().to_string();
+    Program::new("ln").args(["-s", "prefix"]).arg(place.join("link")).succeed()?;
+    let install = |options: &[&str]| succeeded(install_by(shell)?.args(options));
+    let first = ["--prefix", &prefix];
+    install(&first)?;
+    let whole = files(&place.join("prefix"))?;
+    let link = place.join("link").display().to_string();
+    for other in
+        [prefix.replace("/prefix", "//prefix/"), prefix.replace("/prefix", "/./prefix/."), link.clone()]
+    {
+        install(&["--prefix", &other])?;
+        assert_eq!(files(&place.join("prefix"))?, whole, "{other}");
+    }
+    install(&["--prefix", &prefix, "--libdir", &format!("{link}//lib")])?;
+    assert_eq!(files(&place.join("prefix"))?, whole);
+    install(&["--prefix", &prefix, "--uninstall"])?;
+    assert!(!place.join("prefix").exists());
+    Ok(())
+}
+
+/// What it has not put there it neither replaces nor removes.
+fn what_others_have_put_there(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let install = || Ok::<_, Failed>(install_by(shell)?.arg("--prefix").arg(place.path()));
+    fs::create_dir(place.join("bin"))?;
+    place.write("bin/ka", "mine")?;
+    let before = tree(place.path())?;
+    refused(install()?, "bin/ka is there already, and was not put there by this script")?;
+    assert!(tree(place.path())? == before, "{:?}", tree(place.path())?.keys());
+    fs::remove_file(place.join("bin/ka"))?;
+    // Where it was once, and is no more.
+    let elsewhere = place.join("elsewhere");
+    succeeded(install()?.arg("--libdir").arg(&elsewhere))?;
+    succeeded(install()?)?;
+    assert!(!elsewhere.join("libkashim.so").exists());
+    fs::create_dir_all(&elsewhere)?;
+    fs::write(elsewhere.join("libkashim.so"), "mine")?;
+    succeeded(install()?)?;
+    succeeded(install()?.arg("--uninstall"))?;
+    assert_eq!(files(place.path())?, ["elsewhere/libkashim.so"]);
+    Ok(())
+}
+
+/// Nothing is removed that only somebody's editor has put into the list.
+fn a_list_that_was_changed(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let install = || Ok::<_, Failed>(install_by(shell)?.arg("--prefix").arg(place.path()));
+    succeeded(install()?)?;
+    let manifest = place.join("share/kashim/manifest");
+    let list = fs::read_to_string(&manifest)?;
+    for changed in [list.replace('\n', "\r\n"), format!("{list}f precious\n"), format!("{list}\n")] {
+        fs::write(&manifest, changed)?;
+        let before = tree(place.path())?;
+        refused(install()?.arg("--uninstall"), "is not as it was written")?;
+        refused(install()?, "is not as it was written")?;
+        assert!(tree(place.path())? == before);
+    }
+    fs::write(&manifest, list)?;
+    succeeded(install()?.arg("--uninstall"))?;
+    assert!(tree(place.path())?.is_empty());
+    Ok(())
+}
+
+fn what_does_not_run_here(shell: Shell) -> Result {
+    let release = Scratch::new()?;
+    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
+    fs::copy(workspace().join("scripts/install"), release.join("install"))?;
+    release.write_program("bin/ka", "#!/no/such/interpreter\n")?;
+    let place = Scratch::new()?;
+    let install = || shell.run(release.join("install")).arg("--prefix").arg(place.path());
+    refused(install(), "bin/ka does not run here")?;
+    succeeded(install().arg("--uninstall"))?;
+    assert!(tree(place.path())?.is_empty());
+    Ok(())
+}
+
+/// A script that runs in a directory with a file system of its own, mounted with these options. Its arguments are the
+/// shell and the installer.
+fn with_a_disk(shell: Shell, options: &str, script: &str, installer: &Path) -> Result<Program> {
+    let line = format!("set -e; mount -t tmpfs -o {options} tmpfs /mnt; cd /mnt; {script}");
+    let program = Program::new("unshare").args(["--mount", "sh", "-c", &line, "sh"]);
+    Ok(program.args(shell.words).arg(installer))
+}
+
+/// What is there stays whole, and can be taken away.
+fn a_full_disk(shell: Shell) -> Result {
+    let script = r#"
+        "$@" --prefix "$PWD/p" >log
+        cp p/share/kashim/manifest before
+        ! dd if=/dev/zero of=fill bs=4k 2>/dev/null
+        ! "$@" --prefix "$PWD/p" || { echo 'it has succeeded'; exit 1; }
+        cmp before p/share/kashim/manifest
+        p/bin/ka --version
+        rm fill
+        "$@" --prefix "$PWD/p" --uninstall >log
+        [ ! -e p ] || { find p; exit 1; }
+    "#;
+    let output = with_a_disk(shell, "size=16m", script, &checkout()?.join("scripts/install"))?.run()?;
+    let said = text(&output) + &output.stderr;
+    if output.status.success() && said.contains("see above") { Ok(()) } else { Err(said.into()) }
+}
+
+fn a_release_where_nothing_is_executed(shell: Shell) -> Result {
+    let (release, place) = (Scratch::new()?, Scratch::new()?);
+    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
+    fs::copy(workspace().join("scripts/install"), release.join("install"))?;
+    let script = r#"cp -a "$TREE/." .; ! ./bin/ka --version 2>/dev/null; "$@" --prefix "$PLACE" >/dev/null"#;
+    let program = with_a_disk(shell, "noexec", script, Path::new("/mnt/install"))?;
+    program.env("TREE", release.path()).env("PLACE", place.join("out")).succeed()?;
+    for name in ["ka", "ka-run"] {
+        Program::new(place.join("out/bin").join(name)).arg("--help").succeed()?;
+    }
+    Ok(())
+}
+
+fn two_at_a_time(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    for round in 0..4 {
+        let mut both = Vec::new();
+        for _ in 0..2 {
+            both.push(install_by(shell)?.arg("--prefix").arg(place.path()).start()?);
+        }
+        for install in both {
+            install.output()?.success()?;
+        }
+        assert_eq!(files(place.path())?, expected_files()?, "round {round}");
+        Program::new(place.join("bin/ka")).arg("--version").succeed()?;
+        if round % 2 == 1 {
+            succeeded(install_by(shell)?.arg("--prefix").arg(place.path()).arg("--uninstall"))?;
+            assert!(tree(place.path())?.is_empty());
+        }
+    }
     Ok(())
 }
 
