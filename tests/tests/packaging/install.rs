@@ -487,7 +487,12 @@ fn it_builds(shell: Shell) -> Result {
     let source = checkout.write("src/lib.rs", "")?;
     let later = SystemTime::now() + Duration::from_secs(60);
     File::options().write(true).open(source)?.set_modified(later)?;
-    builds("src/lib.rs is newer than what was built")
+    builds("src/lib.rs is newer than what was built")?;
+    // A relative directory is below the caller's, for both.
+    let output = install().directory(checkout.path()).env("CARGO_TARGET_DIR", "target").run()?;
+    assert_eq!(output.stderr.lines().last(), into.lines().last());
+    output.success()?;
+    Ok(())
 }
 
 /// The uninstaller names the services that are left under the library.
