@@ -1,13 +1,11 @@
 //! The companion program `ka`.
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::installed::built_tree;
 use crate::trials::run_directory;
-use crate::{Program, Result, target_dir, workspace};
+use crate::{Program, Result, cargo};
 
 /// `ka` as it is installed, static and optimized, as a copy that any user can run.
 pub fn ka() -> Result<&'static Path> {
@@ -24,15 +22,8 @@ pub fn dynamic_ka() -> Result<&'static Path> {
 }
 
 fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "kashim-ka"])
-        .current_dir(workspace())
-        .output()?;
-    if !build.status.success() {
-        return Err(format!("cannot build ka:\n{}", String::from_utf8_lossy(&build.stderr)).into());
-    }
-    copy(&target_dir().join("debug/ka"), run_directory().join("dynamic/ka"))
+    let built = cargo("build", &["--package", "kashim-ka"])?;
+    copy(&built.join("debug/ka"), run_directory().join("dynamic/ka"))
 }
 
 fn copy(from: &Path, copy: PathBuf) -> Result<PathBuf> {

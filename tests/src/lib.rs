@@ -46,7 +46,7 @@ pub use cgroup::{Cgroup, cgroups, mount_cgroups};
 pub use compile::{compile, java_classes};
 pub use installed::{built_tree, checkout};
 pub use ka::{dynamic_ka, ka};
-pub use library::{debug_library, library, target_dir, workspace};
+pub use library::{cargo, debug_library, library, target_dir, workspace};
 pub use libtest_mimic::{Failed, Trial};
 pub use net::{Listener, free_port, read_line, read_request};
 pub use processes::{descendants, maps_library};

@@ -1102,17 +1102,18 @@ fn a_checkout_is_built(shell: Shell) -> Result {
     fs::copy(script("ka-run"), root.join("scripts/ka-run"))?;
     // A cargo that says how it was called, and builds.
     let cargo = format!(
-        "#!/bin/sh\necho \"cargo in $PWD: $*\"\nmkdir -p target/release\ncp '{}' '{}' target/release/\n",
+        "#!/bin/sh\necho \"cargo in $PWD: $*\"\nmkdir -p target/HOST/release\ncp '{}' '{}' target/HOST/release/\n",
         library()?.display(),
         kashim_tests::ka()?.display()
     );
     let bin = scratch.join("bin");
     fs::create_dir(&bin)?;
     scratch.write_program("bin/cargo", &cargo)?;
+    scratch.write_program("bin/rustc", "#!/bin/sh\necho host: HOST\n")?;
     // The system may have a cargo of its own.
     let tools = scratch.join("tools");
     fs::create_dir(&tools)?;
-    for name in ["sh", "find", "readlink", "mkdir", "mv", "cp", "true"] {
+    for name in ["sh", "sed", "find", "readlink", "ln", "mkdir", "mv", "cp", "true"] {
         symlink(find_program(name).ok_or_else(|| format!("no {name}"))?, tools.join(name))?;
     }
     let without_cargo = tools.display().to_string();
@@ -1126,8 +1127,10 @@ fn a_checkout_is_built(shell: Shell) -> Result {
     // The blank is in the library's path then, so it is refused, but only after it was built.
     let output = run(&root, &with_cargo)?;
     ended(&output, 125, "not built yet, or older than their sources: building them with cargo")?;
+    // Where it is looked for, whatever target or directory is configured.
     for package in ["", " -p kashim-ka"] {
-        let said = format!("cargo in {}: build --release --target-dir target{package}\n", root.display());
+        let said = "build --release --target HOST --target-dir target";
+        let said = format!("cargo in {}: {said}{package}\n", root.display());
         contains(&output.stderr, &said)?;
     }
     contains(&output.stderr, "LD_PRELOAD cannot name such a file")?;
@@ -1136,7 +1139,7 @@ fn a_checkout_is_built(shell: Shell) -> Result {
     fs::remove_dir_all(better.join("target"))?;
     let output = run(&better, &with_cargo)?;
     ended(&output, 0, "building them")?;
-    contains(&text(&output), &better.join("target/release/libkashim.so").to_string_lossy())?;
+    contains(&text(&output), &better.join("target/HOST/release/libkashim.so").to_string_lossy())?;
     // Once.
     let again = |built: bool| -> Result {
         let output = run(&better, &with_cargo)?;
@@ -1153,7 +1156,7 @@ fn a_checkout_is_built(shell: Shell) -> Result {
         for old in ["Cargo.toml", "Cargo.lock", "build.rs", "src/lib.rs"] {
             hours_ago(2, old)?;
         }
-        hours_ago(1, "target/release/ka-run.stamp")?;
+        hours_ago(1, "target/ka-run.stamp")?;
         again(false)?;
         fs::write(better.join(file), "")?;
         again(true)?;

@@ -6,15 +6,15 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use super::guest::run_patiently;
 use kashim_tests::shells;
 use kashim_tests::{
     Failed, Keepalive, Listener, Need, Output, Preload, Program, Result, Running, Scratch, Steps, Trial,
-    compile, each, find_library, find_program, fixture, library, log_file, read_line, read_request,
-    target_dir, trial, until, workspace,
+    cargo, compile, each, find_library, find_program, fixture, library, log_file, read_line, read_request,
+    trial, until, workspace,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -88,16 +88,8 @@ fn script_in_chain(preload: Preload, before: &[&Path], after: &[&Path], script: 
 fn interposer(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf>> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
-        let target = target_dir().join("interposers");
-        let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--locked", "--target-dir"])
-            .arg(&target)
-            .current_dir(workspace().join("tests/interposers"))
-            .output()?;
-        if !built.status.success() {
-            return Err(format!("the interposers: {}", String::from_utf8_lossy(&built.stderr)).into());
-        }
-        Ok(target.join("debug"))
+        let built = cargo("build", &["--locked", "--manifest-path", "tests/interposers/Cargo.toml"])?;
+        Ok(built.join("debug"))
     });
     Ok(directory.as_deref().map_err(Clone::clone)?.join(format!("lib{name}.so")))
 }
