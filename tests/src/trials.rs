@@ -1,6 +1,7 @@
 //! The list of trials: what they need, and how they are run.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
@@ -112,8 +113,8 @@ macro_rules! trial {
     };
 }
 
-/// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is not
-/// empty) it mostly fails then, see [`reason_to_ignore`]. The file that it is made in stands before its name.
+/// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is
+/// neither empty nor `false` nor 0) it mostly fails then, see [`reason_to_ignore`]. The file that it is made in stands before its name.
 #[track_caller]
 pub fn trial(
     name: impl Into<String>,
@@ -123,7 +124,8 @@ pub fn trial(
     let needs = needs.to_vec();
     let name = [module(Path::new(Location::caller().file())), name.into()].concat();
     Trial::ignorable_test(name, move || {
-        let on_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let on_ci =
+            env::var_os("CI").is_some_and(|value| !["", "0", "false"].map(OsStr::new).contains(&&*value));
         match reason_to_ignore(&needs, on_ci)? {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => test().map(|()| Completion::Completed),
