@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use kashim_tests::documents::links_resolve;
 use kashim_tests::{
     DEBIAN_11, DEBIAN_12, DEBIAN_13, Need, Program, Release, Result, Scratch, Trial, compile, trial,
     workspace,
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
     let rpm = [&debian[..], &[Prog("rpm")]].concat();
     trials.push(trial("rpm", &rpm, rpm_by_rpm));
     trials.push(trial!(tarball_beside_musl, &musl));
+    trials.push(trial!(links, &[Prog("rpmbuild"), Prog("dpkg-deb")]));
     trials.push(trial!(lintian, &[Prog("rpmbuild"), Prog("lintian")]));
     trials
 }
@@ -68,6 +70,19 @@ fn lintian() -> Result {
     let found = found.filter(|line| !line.contains(": unused-override "));
     let found: Vec<_> = found.collect();
     if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
+}
+
+/// What the documents link to is there, though some of the sources' files are not, and others have another place.
+fn links() -> Result {
+    for (unpack, extension) in [("dpkg-deb -x \"$1\" .", ".deb"), ("tar -xzf \"$1\"", ".tar.gz")] {
+        let place = Scratch::new()?;
+        let list = format!("{unpack}; find . -name '*.md'");
+        let shell = Program::new("sh").args(["-ec", &list, "sh"]).arg(package(extension)?);
+        let found = String::from_utf8(shell.directory(place.path()).succeed()?)?;
+        let documents: Vec<_> = found.lines().map(|name| place.join(name)).collect();
+        links_resolve(&documents)?;
+    }
+    Ok(())
 }
 
 /// Runs a script in a copy of a root directory that goes away with it, with this file as /package.
