@@ -28,9 +28,7 @@ pub fn mount_cgroups() {
     let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
     let private = unshared
         .and_then(|()| mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC));
-    let tree = private.and_then(|()| mount("none", TREE, "cgroup2", MountFlags::empty(), None));
-    // And a place for pinned programs.
-    let _ = tree.and_then(|()| mount("none", "/sys/fs/bpf", "bpf", MountFlags::empty(), None));
+    let _ = private.and_then(|()| mount("none", TREE, "cgroup2", MountFlags::empty(), None));
 }
 
 /// What a test needs that uses a [`Cgroup`].

@@ -8,7 +8,7 @@ use kashim_tests::{
     Cgroup, Keepalive, Need, Output, Program, Result, Scratch, Trial, cgroups, ka, trial, workspace,
 };
 
-use super::{attach, attached, count, detach, fixture, killed_at, other, start_in};
+use super::{attach, attached, detach, fixture, killed_at, other, start_in};
 use kashim_tests::ka_helpers::{Holder, as_nobody, command, expect_in, expect_status, run_ka};
 
 pub fn trials() -> Vec<Trial> {
@@ -30,7 +30,6 @@ pub fn trials() -> Vec<Trial> {
         with("goes_with_the_cgroup", &[], goes),
         with("hostile_names", &[], hostile_names),
         with("targets", &[Prog("sleep")], targets),
-        with("pinned_for_systemd", &[Prog("bpftool"), Prog("stat")], pinned),
         with("with_two_capabilities", &[Prog("setpriv")], capabilities),
     ]
 }
@@ -327,42 +326,6 @@ fn targets() -> Result {
     let output = run_ka(&["attach", &unit])?;
     expect_status(&output, 125)?;
     expect_in(&output.stderr, "several units have this name")
-}
-
-/// As systemd does with BPFProgram=sock_ops:PATH.
-fn pinned() -> Result {
-    let output = run_ka(&["attach", "--pin", "/tmp/kashim-program"])?;
-    expect_status(&output, 125)?;
-    expect_in(&output.stderr, "mount -t bpf none /sys/fs/bpf")?;
-    let pin = format!("/sys/fs/bpf/kashim-test-{}", std::process::id());
-    let cgroup = Cgroup::new()?;
-    let hold = format!("{pin}-hold");
-    for force in [&[][..], &["--force"]] {
-        let output = run_ka(&[&["attach", "--pin", &pin, "--idle", "77"], force].concat())?;
-        expect_status(&output, 0)?;
-        expect_in(
-            &String::from_utf8_lossy(&output.stdout),
-            &format!("in a unit: BPFProgram=sock_ops:{pin}"),
-        )?;
-        let mode = Program::new("stat").args(["-c", "%a %u", &pin]).succeed()?;
-        if mode != b"600 0\n" {
-            return Err(format!("the pin is {}", String::from_utf8_lossy(&mode)).into());
-        }
-    }
-    let attach = |kind: &str, pin: &str| {
-        let bpftool = Program::new("bpftool").args(["cgroup", "attach"]).arg(cgroup.path());
-        bpftool.args([kind, "pinned", pin, "multi"]).succeed().map(|_| ())
-    };
-    attach("sock_ops", &pin)?;
-    attach("setsockopt", &hold)?;
-    expect(&cgroup, Keepalive::new(77, 15, 9))?;
-    if count(&cgroup, "set")? != 2 || attached(&cgroup)?["holds"] != true {
-        return Err(format!("not found: {}", attached(&cgroup)?).into());
-    }
-    fs::remove_file(&pin)?;
-    fs::remove_file(&hold)?;
-    detach(&cgroup)?;
-    expect(&cgroup, Keepalive::untouched())
 }
 
 /// CAP_BPF and CAP_NET_ADMIN are enough where nothing is attached yet.

@@ -39,7 +39,6 @@ fn bad_arguments() -> Result {
         (&["attach", "/tmp"], 125, "/tmp: this is no directory of the cgroup tree"),
         (&["attach", "/no/such"], 125, "/no/such: there is no such cgroup"),
         (&["attach", "/etc/passwd"], 125, "a cgroup is a directory, and this is none"),
-        (&["attach", "--pin", "/sys/fs/bpf/x", &path], 2, "cannot be used with"),
         (&["detach", "nosuch.service"], 125, "no running systemd unit has this name"),
     ] {
         let output = run_ka(arguments)?;

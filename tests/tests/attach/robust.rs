@@ -1,7 +1,6 @@
 //! What others do meanwhile, and what stands in the way.
 
 use std::fs;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,6 @@ pub fn trials() -> Vec<Trial> {
         with("existing_connections_are_held", &[], existing_are_held),
         with("connections_that_are_being_made", &[], being_made),
         with("killed_while_detaching_holds_nothing", &[Need::Program("strace")], killed_while_detaching),
-        with("pins_of_an_earlier_time", &[], pins),
         with("a_tree_that_is_covered", &[Need::Program("unshare"), Need::Program("mount")], covered),
         with("a_cgroup_of_threads", &[Need::Program("sleep")], of_threads),
         with("the_watcher_is_killed", &[Need::Program("cc")], watcher_is_killed),
@@ -178,29 +176,6 @@ fn killed_while_detaching() -> Result {
         }
     }
     Err("it makes more calls than that".into())
-}
-
-fn pins() -> Result {
-    let pin = format!("/sys/fs/bpf/kashim-test-pins-{}", std::process::id());
-    let (hold, new) = (format!("{pin}-hold"), format!("{pin}-new"));
-    expect_status(&run_ka(&["attach", "--pin", &pin, "--force"])?, 0)?;
-    // One that was killed in between leaves this.
-    fs::rename(&hold, &new)?;
-    expect_status(&run_ka(&["attach", "--pin", &pin, "--force"])?, 0)?;
-    let output = run_ka(&["attach", "--pin", &pin])?;
-    expect_status(&output, 0)?;
-    expect_in(&String::from_utf8_lossy(&output.stdout), "-hold: removed, since there is no --force")?;
-    let left = [Path::new(&hold).exists(), Path::new(&new).exists()];
-    fs::remove_file(&pin)?;
-    if left != [false, false] {
-        return Err(format!("{left:?}").into());
-    }
-    let output = run_ka(&["attach", "--pin", "/sys/fs/bpf/a.b"])?;
-    expect_status(&output, 2)?;
-    expect_in(&output.stderr, "no name with a dot")?;
-    let output = run_ka(&["attach", "--pin", "/sys/fs/bpf/none/a"])?;
-    expect_status(&output, 125)?;
-    expect_in(&output.stderr, "there is no directory /sys/fs/bpf/none")
 }
 
 /// Something else is mounted over the first place.

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
     let defaults = [&cgroups()[..], &[Prog("sh")]].concat();
     vec![
         trial("unit", &[Prog("systemd-analyze")], unit),
+        trial("drop_in", &defaults, drop_in),
         trial("defaults", &defaults, defaults_file),
         trial("kubernetes", &[Prog("python3"), Need::Python("venv"), Need::Python("ensurepip")], kubernetes),
     ]
@@ -38,6 +39,30 @@ fn unit() -> Result {
         return Ok(());
     }
     Err(output.stderr.into())
+}
+
+/// What `ka systemd --mode cgroup` has systemd run attaches the unit.
+fn drop_in() -> Result {
+    let outer = Cgroup::new()?;
+    let name = format!("kashim-test-drop-in-{}.service", std::process::id());
+    let cgroup = outer.inner(&name)?;
+    let root = Scratch::new()?;
+    let units = root.join("etc/systemd/system");
+    fs::create_dir_all(&units)?;
+    fs::write(units.join(&name), "[Service]\nExecStart=/bin/sleep 1\n")?;
+    let ka = Program::new(ka()?).args(["systemd", &name, "--mode", "cgroup", "--idle", "77"]);
+    let ka = ka.args(["--rule", "127.0.0.2 off", "--force", "--root"]).arg(root.path());
+    let text = String::from_utf8(ka.succeed()?)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("ExecStartPre=-+")).ok_or("no line")?;
+    // What systemd makes of it.
+    let line = line.replace("%n", &name).replace("%%", "%").replace("$$", "$");
+    Program::new("sh").args(["-c", &line]).succeed()?;
+    let entry = attached(&cgroup)?;
+    let rules = entry["rules"].as_array().map(Vec::len);
+    if entry["settings"]["idle_s"] == 77 && rules == Some(1) && entry["holds"] == true {
+        return Ok(());
+    }
+    Err(format!("{entry}").into())
 }
 
 /// As it is delivered, and with everything in it switched on.

@@ -13,7 +13,6 @@ pub fn trials() -> Vec<Trial> {
     let analyze = [Prog("systemd-analyze")];
     vec![
         trial!(systemd_takes_what_is_written, &analyze),
-        trial!(a_service_that_starts_early, &[Prog("systemd-analyze"), Prog("ln")]),
         trial!(written_and_removed),
         trial!(what_is_not_ours_stays),
         trial!(values_arrive),
@@ -28,10 +27,11 @@ pub fn trials() -> Vec<Trial> {
         trial!(names_of_units),
         trial!(where_settings_are_found, &[Prog("ln")]),
         trial!(the_root_is_not_left, &[Prog("ln"), Prog("mkfifo")]),
-        trial!(all_or_nothing),
-        trial!(a_pin_for_each_unit),
         trial!(everybody_may_read_it),
-        trial!(a_second_file_that_cannot_be_written, &[Need::Root]),
+        trial!(nothing_is_half_done),
+        trial!(what_the_kernel_is_told),
+        trial!(socket_units),
+        trial!(control_characters),
         trial!(what_a_unit_cannot_execute),
     ]
 }
@@ -65,7 +65,6 @@ fn run(root: &Scratch, arguments: &[&str], status: i32) -> Result<Output> {
 }
 
 const DROPIN: &str = "etc/systemd/system/x.service.d/zz-kashim.conf";
-const PINNING: &str = "etc/systemd/system/kashim-for-x.service";
 
 /// All files of a system, and what is in them.
 fn files(root: &Path) -> Result<BTreeSet<(PathBuf, Vec<u8>)>> {
@@ -96,46 +95,23 @@ fn verify(root: &Scratch, units: &[&str]) -> Result<String> {
 
 fn systemd_takes_what_is_written() -> Result {
     let values = ["--idle", "5m", "--rule", "10.0.0.0/8:22 off", "--user-timeout", "auto", "--force"];
-    for (mode, units) in [("preload", &["x.service"][..]), ("cgroup", &["x.service", "kashim-for-x.service"])]
-    {
+    for mode in ["preload", "cgroup"] {
         // The program of the unit is looked for outside of the root.
         let root = system("")?;
         root.write("usr/lib/systemd/system/x.service", "[Service]\nExecStart=/bin/sleep 1\n")?;
         fs::create_dir_all(root.join("bin"))?;
         root.copy_program(Path::new("/bin/sleep"), "bin/sleep")?;
         run(&root, &[&["x", "--write", "--mode", mode], &values[..]].concat(), 0)?;
-        let said = verify(&root, units)?;
+        let said = verify(&root, &["x.service"])?;
         if !said.is_empty() {
             return Err(format!("{mode}: {said}").into());
         }
         // It does look at the drop-in.
         let written = fs::read_to_string(root.join(DROPIN))?;
         root.write(DROPIN, written + "NoSuchSetting=1\n")?;
-        expect_in(&verify(&root, units)?, "NoSuchSetting")?;
+        expect_in(&verify(&root, &["x.service"])?, "NoSuchSetting")?;
     }
     Ok(())
-}
-
-/// Its pin is there before it, and neither waits for the other.
-fn a_service_that_starts_early() -> Result {
-    let root = system("")?;
-    root.write(
-        "usr/lib/systemd/system/x.service",
-        "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nExecStart=/bin/sleep 1\n",
-    )?;
-    fs::create_dir_all(root.join("bin"))?;
-    root.copy_program(Path::new("/bin/sleep"), "bin/sleep")?;
-    link(&root, "../x.service", "usr/lib/systemd/system/sysinit.target.wants/x.service")?;
-    run(&root, &["x", "--mode", "cgroup", "--write"], 0)?;
-    let units = ["x.service", "sysinit.target", "basic.target"];
-    let said = verify(&root, &units)?;
-    if !said.is_empty() {
-        return Err(said.into());
-    }
-    // It does look for such a thing.
-    let pinning = fs::read_to_string(root.join(PINNING))?;
-    root.write(PINNING, pinning.replace("DefaultDependencies=no\n", ""))?;
-    expect_in(&verify(&root, &units)?, "cycle")
 }
 
 fn written_and_removed() -> Result {
@@ -147,12 +123,11 @@ fn written_and_removed() -> Result {
     assert_eq!(fs::read(root.join(DROPIN))?, printed.stdout);
     // Again, with other values and in the other way: what is there is replaced.
     run(&root, &["x.service", "--mode", "cgroup", "--write"], 0)?;
-    assert!(root.join(PINNING).exists());
-    expect_in(&fs::read_to_string(root.join(DROPIN))?, "BPFProgram=sock_ops:/sys/fs/bpf/kashim-x~service")?;
+    expect_in(&fs::read_to_string(root.join(DROPIN))?, "ExecStartPre=-+\"")?;
     let said = run(&root, &["x", "--write"], 0)?;
+    assert!(!fs::read_to_string(root.join(DROPIN))?.contains("ExecStartPre"));
     // Of another system no command is named that would be for this one.
     assert!(!String::from_utf8_lossy(&said.stdout).contains("systemctl"));
-    assert!(!root.join(PINNING).exists());
     run(&root, &["x", "--remove"], 0)?;
     assert_eq!(files(root.path())?, before);
     assert!(!root.join(DROPIN).parent().is_some_and(Path::exists));
@@ -264,9 +239,18 @@ const USERS: &str =
     "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\njoe:x:1234:1234::/home/joe:/bin/sh\n";
 
 fn what_a_log_needs() -> Result {
-    let cases: [(&str, &str, &[&str]); 13] = [
+    let cases: [(&str, &str, &[&str]); 18] = [
         ("SystemCallFilter=~@process\n", "/var/log/k.log", &["error", "forbids clone, wait4"]),
         ("SystemCallFilter=~@process\n", "stderr", &[]),
+        ("SystemCallFilter=~readlinkat:EPERM\n", "/var/log/k.log", &["error", "forbids readlinkat"]),
+        ("SystemCallFilter=~getpid\n", "stderr", &["error", "forbids getpid"]),
+        (
+            "ProtectSystem=full\nReadOnlyPaths=/var/log\nReadWritePaths=/var/log\n",
+            "/var/log/k.log",
+            &["warning"],
+        ),
+        ("User=nobody\nLogsDirectory=x\n", "/var/log/x/k.log", &[]),
+        ("User=nobody\nExecStart=\nExecStart=+/usr/bin/x\n", "/var/log/k.log", &[]),
         ("SystemCallFilter=@network-io @basic-io\n", "stderr", &["error", "forbids ppoll, fstat, statx"]),
         ("SystemCallFilter=@system-service\n", "/var/log/k.log", &[]),
         (
@@ -341,12 +325,24 @@ fn whose_privilege_counts() -> Result {
         )?;
         says(&root, &["x"], words)?;
     }
+    // A user without a name is a member of no group.
+    root.write("etc/group", format!("games:x:{gid}:\n"))?;
+    let hidden = format!("[Service]\nExecStart=/usr/bin/x\nDynamicUser=yes\nBindReadOnlyPaths={directory}\n");
+    root.write("usr/lib/systemd/system/x.service", hidden)?;
+    says(&root, &["x"], &["error", "may not read the library"])?;
     // Root is nobody special without the capabilities.
     fs::set_permissions(&library, Permissions::from_mode(0o000))?;
     for (lines, words) in [
         ("CapabilityBoundingSet=CAP_NET_BIND_SERVICE", &["error", "may not read the library"][..]),
         ("CapabilityBoundingSet=~CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH", &["error"]),
         ("CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_CHOWN", &[]),
+        ("CapabilityBoundingSet=cap_dac_override", &[]),
+        ("CapabilityBoundingSet=~CAP_DAC_OVERRIDE", &[]),
+        ("CapabilityBoundingSet=", &["error"]),
+        ("CapabilityBoundingSet=\nCapabilityBoundingSet=~CAP_KILL", &["error"]),
+        ("CapabilityBoundingSet=~", &[]),
+        ("PrivateUsers=yes", &["error"]),
+        ("SecureBits=noroot", &["error"]),
     ] {
         root.write(
             "usr/lib/systemd/system/x.service",
@@ -366,7 +362,14 @@ fn programs_that_clear_the_environment() -> Result {
     })?;
     // A unit for others.
     let root = system("ExecStart=\nExecStart=/bin/true\n")?;
-    says(&root, &["x"], &["error", "the processes belong to other units"])
+    for mode in ["preload", "cgroup"] {
+        says(&root, &["x", "--mode", mode], &["error", "its processes belong to other units"])?;
+    }
+    // One of several is another thing.
+    let root = system("ExecStart=\nExecStart=/bin/true ; /usr/bin/x\n")?;
+    fs::create_dir_all(root.join("bin"))?;
+    root.copy_program(Path::new("/bin/true"), "bin/true")?;
+    says(&root, &["x"], &[])
 }
 
 fn what_the_service_sees() -> Result {
@@ -374,8 +377,21 @@ fn what_the_service_sees() -> Result {
     let directory = built_tree()?.join("lib").display().to_string();
     let (_, top) = library.split_once('/').ok_or("no path")?;
     let top = format!("/{}", top.split('/').next().unwrap_or_default());
-    let cases: [(String, &[&str]); 12] = [
+    let cases: [(String, &[&str]); 19] = [
         (format!("InaccessiblePaths={top}\nExecPaths=/"), &["error", "keeps the library out"]),
+        // Nothing can be mounted over what is inaccessible.
+        (
+            format!("InaccessiblePaths={top}\nBindReadOnlyPaths={directory}"),
+            &["error", "keeps the library out"],
+        ),
+        // By a link.
+        ("InaccessiblePaths=/srv/link".into(), &["error", "keeps the library out"]),
+        ("InaccessibleDirectories=/srv/link".into(), &["error", "keeps the library out"]),
+        // systemd takes none of these.
+        ("InaccessiblePaths=-\nTemporaryFileSystem=:ro\nNoExecPaths=\"\"".into(), &[]),
+        ("InaccessiblePaths=%h".into(), &["warning", "InaccessiblePaths=%h: cannot tell"]),
+        ("User=%j".into(), &["warning", "User=%j: cannot tell"]),
+        (format!("InaccessiblePaths={top}\nExecStart=\nExecStart=+/usr/bin/x"), &[]),
         (
             format!("NoExecPaths={directory}\nExecPaths={top}"),
             &["error", "keeps the library out", "ExecPaths="],
@@ -409,6 +425,7 @@ fn what_the_service_sees() -> Result {
             fs::create_dir_all(root.join(place))?;
         }
         fs::copy(&library, root.join("srv/x/libkashim.so"))?;
+        link(&root, &root.join(&top[1..]).display().to_string(), "srv/link")?;
         // In the jail each is what it is not outside.
         root.copy_program(&compiled, "usr/bin/dynamic")?;
         root.copy_program(Path::new("/bin/sleep"), "usr/bin/static")?;
@@ -471,7 +488,7 @@ fn another_name() -> Result {
     assert!(root.join("etc/systemd/system/t@1.service.d/zz-kashim.conf").exists());
     // What cannot be read is said to be so.
     fs::create_dir_all(root.join("etc/systemd/system/d.service"))?;
-    says(&root, &["d"], &["cannot be read"])?;
+    says(&root, &["d"], &["error", "there is no such unit"])?;
     link(&root, "/no/such", "etc/systemd/system/x.service.d/l.conf")?;
     says(&root, &["x"], &["warning", "l.conf", "cannot be read"])
 }
@@ -618,35 +635,6 @@ fn the_root_is_not_left() -> Result {
     expect_in(&run(&root, &["x"], 0)?.stderr, "there is no library at")
 }
 
-fn all_or_nothing() -> Result {
-    // A directory cannot be made.
-    let root = system("")?;
-    put(&root, "etc/systemd/system/x.service.d", "a file\n")?;
-    let before = files(root.path())?;
-    run(&root, &["x", "--write", "--mode", "cgroup"], 125)?;
-    assert_eq!(files(root.path())?, before);
-    // One of the two files is somebody else's.
-    let root = system("")?;
-    run(&root, &["x", "--write", "--mode", "cgroup"], 0)?;
-    put(&root, PINNING, "# somebody's\n")?;
-    let before = files(root.path())?;
-    run(&root, &["x", "--remove"], 125)?;
-    run(&root, &["x", "--write"], 125)?;
-    assert_eq!(files(root.path())?, before);
-    // All goes, also where nobody can be told.
-    let root = system("")?;
-    let before = files(root.path())?;
-    run(&root, &["x", "--write", "--mode", "cgroup"], 0)?;
-    let line = format!(
-        "exec {} systemd x --remove --root {} >/dev/full",
-        built_tree()?.join("bin/ka").display(),
-        root.path().display()
-    );
-    expect_status(&Program::new("sh").args(["-c", &line]).run()?, 125)?;
-    assert_eq!(files(root.path())?, before);
-    Ok(())
-}
-
 /// Whatever the mask of who writes it.
 fn everybody_may_read_it() -> Result {
     let root = system("")?;
@@ -660,23 +648,83 @@ fn everybody_may_read_it() -> Result {
     Ok(())
 }
 
-fn a_second_file_that_cannot_be_written() -> Result {
-    let place = Scratch::new()?;
-    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(place.path()).succeed()?;
-    fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
+/// A directory of drop-ins that cannot be made, and a reader that takes nothing.
+fn nothing_is_half_done() -> Result {
     let root = system("")?;
-    fs::set_permissions(root.path(), Permissions::from_mode(0o755))?;
-    let units = root.join("etc/systemd/system");
-    // What is below belongs to root.
-    fs::create_dir_all(units.join("x.service.d"))?;
-    fs::set_permissions(&units, Permissions::from_mode(0o777))?;
+    put(&root, "etc/systemd/system/x.service.d", "a file\n")?;
     let before = files(root.path())?;
-    let ka =
-        Program::new(place.join("bin/ka")).args(["systemd", "x", "--mode", "cgroup", "--write", "--root"]);
-    let output = ka.arg(root.path()).user("nobody")?.run()?;
-    expect_status(&output, 125)?;
-    expect_in(&output.stderr, "zz-kashim.conf: cannot be written")?;
+    for mode in ["preload", "cgroup"] {
+        run(&root, &["x", "--write", "--mode", mode], 125)?;
+    }
     assert_eq!(files(root.path())?, before);
+    let root = system("")?;
+    let before = files(root.path())?;
+    run(&root, &["x", "--write"], 0)?;
+    let ka = built_tree()?.join("bin/ka");
+    let line =
+        format!("exec {} systemd x --remove --root {} >/dev/full", ka.display(), root.path().display());
+    expect_status(&Program::new("sh").args(["-c", &line]).run()?, 125)?;
+    assert_eq!(files(root.path())?, before);
+    Ok(())
+}
+
+/// In the way that systemd reads: specifiers, variables, and words.
+fn what_the_kernel_is_told() -> Result {
+    let root = system("")?;
+    let told = |values: &[&str]| {
+        let output = run(&root, &[&["x", "--mode", "cgroup"][..], values].concat(), 0)?;
+        let text = String::from_utf8(output.stdout)?;
+        assert_eq!(text.lines().count(), 3, "{text}");
+        Ok::<_, Failed>(text.split_once(" attach %n").ok_or("nothing is attached")?.1.to_owned())
+    };
+    assert_eq!(told(&["--idle", "5m", "--count", "3", "--force"])?, " --idle \"5m\" --count \"3\" --force\n");
+    let rules = ["--rule", "10.0.0.0/8:22 off", "--rule", "* idle=5m"];
+    assert_eq!(told(&rules)?, " --rule \"10.0.0.0/8:22 off; * idle=5m\"\n");
+    assert_eq!(told(&[])?, "\n");
+    Ok(())
+}
+
+/// Connections that are systemd's.
+fn socket_units() -> Result {
+    for (socket, text, name, mode, words) in [
+        ("x.socket", "[Socket]\nListenStream=80\n", "x", "preload", &[][..]),
+        (
+            "x.socket",
+            "[Socket]\nListenStream=80\n",
+            "x",
+            "cgroup",
+            &["error", "listens for its connections (x.socket)", "KeepAlive=yes"],
+        ),
+        (
+            "t.socket",
+            "[Socket]\nAccept=yes\n",
+            "t@",
+            "preload",
+            &["error", "accepts its connections (t.socket)"],
+        ),
+        ("t.socket", "[Socket]\nAccept=yes\n", "t@1", "cgroup", &["error", "accepts its connections"]),
+        ("other.socket", "[Socket]\nAccept=yes\n", "s", "preload", &["error", "other.socket"]),
+    ] {
+        let root = system("")?;
+        put(&root, "usr/lib/systemd/system/t@.service", "[Service]\nExecStart=/usr/bin/x\n")?;
+        put(
+            &root,
+            "usr/lib/systemd/system/s.service",
+            "[Service]\nExecStart=/usr/bin/x\nSockets=other.socket\n",
+        )?;
+        put(&root, &format!("usr/lib/systemd/system/{socket}"), text)?;
+        let said = run(&root, &[name, "--mode", mode], i32::from(!words.is_empty()))?.stderr;
+        words.iter().try_for_each(|word| expect_in(&said, word))?;
+    }
+    Ok(())
+}
+
+/// A terminal does not act on what comes from a unit.
+fn control_characters() -> Result {
+    let root = system("ExecStart=\nExecStart=/opt/\\x1b[31mX\\x07\nEnvironmentFile=/\x1b[32m*\n")?;
+    let said = run(&root, &["x"], 0)?.stderr;
+    expect_in(&said, "/opt/\\x1b[31mX\\x07: cannot tell")?;
+    assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
     Ok(())
 }
 
@@ -693,23 +741,4 @@ fn what_a_unit_cannot_execute() -> Result {
     let said = run(&root, &["x", "--mode", "cgroup", "--log=/x"], 0)?.stderr;
     expect_in(&said, "KA_LOG is the library's")?;
     expect_in(&said, "there is no ka at")
-}
-
-/// No two units share a pinned program, nor do the instances of a template.
-fn a_pin_for_each_unit() -> Result {
-    let root = system("")?;
-    let mut pins = BTreeSet::new();
-    for unit in ["a.b", "a-b", "a_b", "t@", "t@1", "t@2"] {
-        let text = String::from_utf8(run(&root, &[unit, "--mode", "cgroup"], 1)?.stdout)?;
-        // Each file below its path.
-        for place in [format!("kashim-for-{unit}.service"), format!("{unit}.service.d/zz-kashim.conf")] {
-            expect_in(&text, &format!("# {}/etc/systemd/system/{place}\n# Written", root.path().display()))?;
-        }
-        let (_, pin) = text.split_once("sock_ops:").ok_or("no pin")?;
-        let pin = pin.lines().next().unwrap_or_default().to_owned();
-        assert!(!pin.replace("/sys/fs/bpf", "").contains('.'), "{pin}");
-        assert!(pins.insert(pin.clone()), "{pin} for two units");
-    }
-    assert!(pins.contains("/sys/fs/bpf/kashim-t@%i~service"), "{pins:?}");
-    Ok(())
 }

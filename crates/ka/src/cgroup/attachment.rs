@@ -53,16 +53,6 @@ impl Loaded {
         Ok((Self { decide: load(&DECIDE, &maps)?, hold, marks: maps.marks }, warning))
     }
 
-    /// The program that sets connections up.
-    pub fn decide(&self) -> &OwnedFd {
-        &self.decide
-    }
-
-    /// The one that holds the values, with `--force`.
-    pub fn hold(&self) -> Option<&OwnedFd> {
-        self.hold.as_ref()
-    }
-
     /// Has these values of a socket held, as if the program had set them. Without `--force` nobody does.
     pub fn mark(&self, socket: &OwnedFd, values: &Numbers) -> Result<(), Errno> {
         syscall::update(&self.marks, &socket.as_raw_fd().to_ne_bytes(), &layout::mark(values))

@@ -24,8 +24,6 @@ pub enum Step {
     Query,
     /// Opening a program or a map that is in the kernel.
     Open,
-    /// Giving a program a path.
-    Pin,
 }
 
 impl Step {
@@ -36,7 +34,6 @@ impl Step {
             Self::Attach => "cannot attach the BPF program",
             Self::Detach => "cannot detach the BPF program",
             Self::Query => "cannot ask which BPF programs are attached",
-            Self::Pin => "cannot put the BPF program there",
             Self::Open => "cannot look at the BPF programs that are attached",
         }
     }
@@ -45,7 +42,6 @@ impl Step {
     fn needs(self) -> &'static [(&'static str, u64)] {
         match self {
             Self::Map | Self::Load => &[BPF, NET_ADMIN],
-            Self::Pin => &[BPF],
             Self::Attach | Self::Detach | Self::Query => &[NET_ADMIN],
             Self::Open => &[SYS_ADMIN],
         }

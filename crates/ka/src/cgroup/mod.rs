@@ -10,5 +10,3 @@ pub mod own;
 mod syscall;
 pub mod tree;
 mod watcher;
-
-pub use syscall::pin;

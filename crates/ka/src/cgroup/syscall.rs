@@ -50,7 +50,6 @@ const MAP_CREATE: i32 = 0;
 const MAP_LOOKUP: i32 = 1;
 const MAP_UPDATE: i32 = 2;
 const PROG_LOAD: i32 = 5;
-const OBJ_PIN: i32 = 6;
 const PROG_ATTACH: i32 = 8;
 const PROG_DETACH: i32 = 9;
 const PROG_FD_BY_ID: i32 = 13;
@@ -250,14 +249,6 @@ pub fn map(id: u32) -> Result<OwnedFd> {
     attr.word(0, id);
     // SAFETY: there is no pointer in it.
     unsafe { attr.open(MAP_FD_BY_ID) }
-}
-
-/// Gives a program or map a path in a BPF file system.
-pub fn pin(object: &impl AsFd, path: &std::ffi::CStr) -> Result<()> {
-    let mut attr = Attr::new();
-    attr.pointer(0, path.as_ptr()).fd(8, object);
-    // SAFETY: the path ends in a zero.
-    unsafe { attr.call(OBJ_PIN) }.map(|_| ())
 }
 
 /// What a program is called, and the numbers of its maps.

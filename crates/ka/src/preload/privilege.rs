@@ -49,16 +49,20 @@ pub fn of(file: &File, caller: &Caller) -> Gain {
     // Without the right to execute for its group, the bit is about locks.
     let setgid = mode.contains(Mode::SGID | Mode::XGRP);
     let mut room = [0u8; 64];
-    let capable = fgetxattr(file, "security.capability", &mut room[..]).is_ok();
+    let length = fgetxattr(file, "security.capability", &mut room[..]).unwrap_or(0);
+    let (effective, permitted) = capabilities(room.get(..length).unwrap_or_default());
 
-    // The kernel gives nobody anything then.
-    let nothing_new = caller.no_new_privs
-        || fstatvfs(file).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
+    // The kernel gives nobody anything then. But on the effective bit alone the loader is told to beware.
+    let no_suid = fstatvfs(file).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
+    let nothing_new = caller.no_new_privs || no_suid;
+    if effective && caller.uid != 0 && !no_suid {
+        return Gain::Granted("has file capabilities");
+    }
     let mut answer = Gain::Nothing;
     for (has, gains, what) in [
         (setuid, metadata.uid() != caller.uid, "is setuid"),
         (setgid, metadata.gid() != caller.gid, "is setgid"),
-        (capable, caller.uid != 0, "has file capabilities"),
+        (effective || permitted, caller.uid != 0, "has file capabilities"),
     ] {
         if has && gains && !nothing_new {
             return Gain::Granted(what);
@@ -68,4 +72,11 @@ pub fn of(file: &File, caller: &Caller) -> Gain {
         }
     }
     answer
+}
+
+/// Of struct vfs_cap_data (include/uapi/linux/capability.h): whether it is effective, and whether it gives anything; what is
+/// only inheritable does not.
+fn capabilities(data: &[u8]) -> (bool, bool) {
+    let word = |at: usize| data.get(at..at + 4).is_some_and(|bytes| bytes != [0; 4]);
+    (data.first().is_some_and(|flags| flags & 1 != 0), word(4) || word(12))
 }

@@ -1,7 +1,6 @@
 //! What `ka attach` is told.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 
@@ -12,8 +11,8 @@ use crate::cli::settings::ValueArgs;
 #[command(after_long_help = AFTER)]
 pub struct AttachArgs {
     /// A directory of the cgroup tree, a running systemd unit, a process by number (its cgroup), or / for the host
-    #[arg(value_name = "TARGET", required_unless_present = "pin")]
-    pub target: Option<OsString>,
+    #[arg(value_name = "TARGET")]
+    pub target: OsString,
     #[command(flatten)]
     pub settings: ValueArgs,
     /// Also set the connections that exist already
@@ -22,10 +21,6 @@ pub struct AttachArgs {
     /// Only say what would be done; the programs are loaded, which shows whether the kernel takes them
     #[arg(long)]
     pub dry_run: bool,
-    /// Attach nothing, but put the program at this path of a BPF file system, for BPFProgram=sock_ops:PATH in a systemd
-    /// unit; with --force a second one beside it, for BPFProgram=setsockopt:PATH-hold
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "now"])]
-    pub pin: Option<PathBuf>,
 }
 
 const AFTER: &str = "\

@@ -2,7 +2,6 @@
 
 pub mod args;
 mod existing;
-mod pin;
 
 use std::io::{Write, stderr, stdout};
 
@@ -20,7 +19,7 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
     ignore_sigpipe();
     let chosen = args.settings.without_library()?;
     let mut notes = chosen.warnings;
-    let cgroup = args.target.as_deref().map(tree::resolve).transpose()?;
+    let cgroup = tree::resolve(&args.target)?;
     let (loaded, warning) = Loaded::new(&chosen.settings)?;
     notes.extend(warning);
     for note in notes {
@@ -28,9 +27,6 @@ pub fn run(args: args::AttachArgs) -> Result<Exit, Error> {
     }
     let policy = Policy::new(&chosen.settings, &Defaults::LINUX);
     let what = settings_in_words(&policy);
-    let Some(cgroup) = cgroup else {
-        return pin::run(&args.pin.unwrap_or_default(), &loaded, &what, args.dry_run);
-    };
     let name = cgroup.shown();
     let replaced = if args.dry_run { loaded.check(&cgroup)? } else { loaded.attach(&cgroup)? };
     let count = cgroup.processes().len();

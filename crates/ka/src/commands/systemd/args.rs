@@ -35,7 +35,7 @@ pub struct SystemdArgs {
 pub enum Mode {
     /// LD_PRELOAD in its environment.
     Preload,
-    /// A pinned BPF program that systemd attaches.
+    /// The BPF program of ka attach, whenever the service starts.
     Cgroup,
 }
 
@@ -43,8 +43,8 @@ const AFTER: &str = "\
 Prints a drop-in for the unit (systemd.unit(5)), and says on standard error which of the unit's own settings matter for \
 it. The unit itself is never touched, and systemd is not told: systemctl daemon-reload and a restart put it into force. For a user's units (systemctl --user) ka env systemd prints lines.
 
-With --mode cgroup there is a second file, a unit that pins the program of ka attach (Linux 6.1) before the service \
-starts: for what no preload reaches.
+With --mode cgroup the drop-in has systemd run ka attach (Linux 6.1) whenever the service starts, before its first \
+program: for what no preload reaches. The service starts also where that fails; its journal says why.
 
 Exit status: 0; 1 if the printed drop-in would do harm or have no effect, or if there was nothing to --remove; 2 for a bad \
 command line; 125 if ka itself fails, or if --write wrote nothing because the drop-in would do harm or have no effect.";

@@ -14,7 +14,7 @@ pub const DROPIN: &str = "zz-kashim.conf";
 /// What all of our files begin with: only such a file is replaced, or removed.
 const MARK: &str = "# Written by ka systemd";
 
-/// A file.
+/// A drop-in.
 #[derive(Debug)]
 pub struct File {
     /// Where it belongs.
@@ -26,16 +26,6 @@ pub struct File {
 /// Where the drop-in for a unit belongs.
 pub fn dropin(root: &Path, unit: &str) -> PathBuf {
     root.join(format!("etc/systemd/system/{unit}.d")).join(DROPIN)
-}
-
-/// The name of the unit that pins the program for a unit.
-pub fn pinning_unit(unit: &str) -> String {
-    format!("kashim-for-{unit}")
-}
-
-/// Where that unit belongs.
-pub fn pinning_path(root: &Path, unit: &str) -> PathBuf {
-    root.join("etc/systemd/system").join(pinning_unit(unit))
 }
 
 /// The first line.
@@ -63,39 +53,16 @@ pub fn with_specifiers(text: &str) -> String {
 
 impl File {
     /// Writes it, in place of one of ours.
-    fn write(&self) -> Result<(), Error> {
-        let failed = |error| Error::new(format!("{}: cannot be written: {error}", shown(&self.path)));
-        if let Some(directory) = self.path.parent() {
-            make_directory(directory).map_err(failed)?;
-        }
-        put(&self.path, self.text.as_bytes()).map_err(failed)
-    }
-
-    /// An error if it cannot be written: there is a file that is not ours, or the way to it leads out of the root.
-    fn check(&self, root: &Path) -> Result<(), Error> {
+    pub fn write(&self, root: &Path) -> Result<(), Error> {
+        let name = shown(&self.path);
         if fs::symlink_metadata(&self.path).is_ok() && !is_ours(&self.path) {
-            let name = shown(&self.path);
             return Err(Error::new(format!("{name}: is there, and not written by ka: move it away")));
         }
-        check_way(&self.path, root)
+        check_way(&self.path, root)?;
+        let directory = self.path.parent().unwrap_or(root);
+        let written = make_directory(directory).and_then(|()| put(&self.path, self.text.as_bytes()));
+        written.map_err(|error| Error::new(format!("{name}: cannot be written: {error}")))
     }
-}
-
-/// Writes all of them, or, if one cannot be written, none.
-pub fn write(files: &[File], root: &Path) -> Result<(), Error> {
-    files.iter().try_for_each(|file| file.check(root))?;
-    let before: Vec<_> = files.iter().map(|file| fs::read(&file.path).ok()).collect();
-    for (at, file) in files.iter().enumerate() {
-        file.write().inspect_err(|_| {
-            for (file, text) in files.iter().zip(&before).take(at) {
-                let _ = match text {
-                    Some(text) => put(&file.path, text),
-                    None => fs::remove_file(&file.path),
-                };
-            }
-        })?;
-    }
-    Ok(())
 }
 
 /// Everybody may read what is in the directories of systemd, whatever the mask of who writes it.

@@ -18,7 +18,8 @@ const ALWAYS: [Call; 4] = [
 ];
 
 /// What it writes a log with, to standard error or to a file.
-const LOG: [Call; 8] = [
+const LOG: [Call; 9] = [
+    ("getpid", "@default"),
     ("write", "@basic-io"),
     ("pwritev2", "@basic-io"),
     ("ppoll", "@io-event"),
@@ -30,8 +31,14 @@ const LOG: [Call; 8] = [
 ];
 
 /// And to a file alone.
-const LOG_FILE: [Call; 4] =
-    [("openat", "@file-system"), ("close", "@basic-io"), ("clone", "@process"), ("wait4", "@process")];
+const LOG_FILE: [Call; 6] = [
+    ("openat", "@file-system"),
+    ("readlinkat", "@file-system"),
+    ("geteuid", "@default"),
+    ("clone", "@process"),
+    ("wait4", "@process"),
+    ("exit", "@default"),
+];
 
 /// Groups that hold all of them.
 const ALL: [&str; 2] = ["@system-service", "@known"];
@@ -66,7 +73,8 @@ pub fn look(unit: &Unit, log: Log, matters: &mut Matters) {
 fn is_forbidden(lines: &[Vec<String>], &(call, group): &Call) -> bool {
     // The first decides whether all others are forbidden or allowed.
     let Some(first) = lines.iter().flatten().next() else { return false };
-    let mut allowed = first.starts_with('~');
+    // In a list of what is allowed, these are by themselves.
+    let mut allowed = first.starts_with('~') || group == "@default";
     for line in lines {
         // A ~ before the first of a line is one for all of them.
         let takes = !line.first().is_some_and(|word| word.starts_with('~'));

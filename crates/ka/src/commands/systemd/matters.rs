@@ -1,17 +1,17 @@
 //! Which of a unit's own settings matter for the library, and which do not.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kashim_policy::log::Log;
-use kashim_policy::variables::Variable;
 
 use super::account::{Account, May};
-use super::syntax::words;
-use super::unit::{Unit, read};
+use super::syntax::settings;
+use super::unit::{Unit, is_true};
 use super::view::View;
-use super::{filter, programs};
+use super::{environment, filter, programs};
 use crate::preload::library::Library;
 use crate::preload::shown;
 
@@ -51,15 +51,25 @@ pub fn for_preload(
     log: Log,
 ) -> Matters {
     let mut matters = Matters::default();
-    let view = View::of(unit, root);
-    let account = Account::of(unit, root);
+    let started = programs::started(unit);
+    // Where all of them are started without it, the sandbox is no matter.
+    let is_full = !started.is_empty() && started.iter().all(|one| one.is_full);
+    let is_root = !started.is_empty() && started.iter().all(|one| one.is_root);
+    let view = if is_full { View::plain(root) } else { View::of(unit, root) };
+    let account = if is_root { Account::root() } else { Account::of(unit, root) };
     filter::look(unit, log, &mut matters);
-    environment(unit, root, library, variables, &mut matters);
-    file(&view, &account, &library.path, &mut matters);
+    environment::look(unit, root, library, variables, &mut matters);
+    file(&view, &account, &library.path, root, &mut matters);
     if let Log::Path(path) = log {
-        log_file(&view, &account, Path::new(std::ffi::OsStr::from_bytes(path)), &mut matters);
+        log_file(&view, &account, Path::new(OsStr::from_bytes(path)), &mut matters);
     }
-    programs::look(unit, &view, &account, library, &mut matters);
+    for word in unit.unknown_words(&SPECIFIERS) {
+        matters.warnings.push(format!("{word}: cannot tell what that stands for, so it was not looked at"));
+    }
+    others(unit, root, true, &started, &mut matters);
+    if !programs::ends_at_once(&started) {
+        programs::look(&started, &view, &account, library, &mut matters);
+    }
     let harmless = unit.has(&NO_OBSTACLE);
     if !harmless.is_empty() {
         matters.notes.push(format!("no obstacle to the library: {}=", harmless.join("=, ")));
@@ -67,90 +77,52 @@ pub fn for_preload(
     matters
 }
 
-fn is_ours(name: &str) -> bool {
-    name == "LD_PRELOAD" || name.as_bytes().starts_with(Variable::PREFIX)
+/// Looks at a unit that the kernel's program is to be attached to.
+pub fn for_cgroup(unit: &Unit, root: &Path) -> Matters {
+    let mut matters = Matters::default();
+    others(unit, root, false, &programs::started(unit), &mut matters);
+    matters
 }
 
-/// Who else has a say in the environment (systemd.exec(5), "Environment Variables in Spawned Processes").
-fn environment(
-    unit: &Unit,
-    root: &Path,
-    library: &Library,
-    variables: &[(String, String)],
-    matters: &mut Matters,
-) {
-    for word in unit.expanded_words("UnsetEnvironment") {
-        let takes = |(name, value): &(String, String)| match word.split_once('=') {
-            Some((other, only)) => name == other && value == only,
-            None => *name == word,
-        };
-        if variables.iter().any(takes) {
-            matters.errors.push(format!("UnsetEnvironment={word} takes away what the drop-in sets"));
-        }
-    }
-    for word in unit.words("PassEnvironment").iter().filter(|word| is_ours(word)) {
-        matters.notes.push(format!("PassEnvironment={word}: what the drop-in sets wins over that"));
-    }
-    for value in unit.values_behind("Environment") {
-        let what = "in a drop-in whose name comes behind zz-kashim.conf";
-        if value.is_empty() {
-            matters
-                .errors
-                .push(format!("Environment= {what} takes away what this one sets: rename that one"));
-        }
-        for word in words(value) {
-            let Some((name, value)) = word.split_once('=').filter(|(name, _)| is_ours(name)) else {
-                continue;
-            };
-            if name == "LD_PRELOAD" && !names(value, &library.path) {
-                matters.errors.push(format!("Environment={word} {what} wins over it: rename that one"));
-            } else {
-                matters.warnings.push(format!("Environment={word} {what} wins over it"));
-            }
-        }
-    }
-    for value in unit.values("EnvironmentFile") {
-        environment_file(unit, root, library, value, matters);
-    }
-}
+/// Settings whose specifiers have to be known.
+const SPECIFIERS: [&str; 10] = [
+    "User",
+    "Group",
+    "SupplementaryGroups",
+    "InaccessiblePaths",
+    "TemporaryFileSystem",
+    "NoExecPaths",
+    "ExecPaths",
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "UnsetEnvironment",
+];
 
-/// Whether a value of LD_PRELOAD has the library in it.
-fn names(value: &str, library: &Path) -> bool {
-    value.split([' ', ':', '"', '\'']).any(|part| Path::new(part) == library || part == "libkashim.so")
-}
-
-/// The whole value is the name: blanks are part of it.
-fn environment_file(unit: &Unit, root: &Path, library: &Library, value: &str, matters: &mut Matters) {
-    let wins = "wins over the drop-in";
-    let path = value.trim_start_matches('-');
-    let expanded = unit.expanded(path).filter(|path| !path.contains(['*', '?', '[']));
-    let Some(path) = expanded else {
-        matters.warnings.push(format!("EnvironmentFile={path}: what these files set {wins}"));
-        return;
-    };
-    let inside = super::unit::resolve(root, &root.join(path.trim_start_matches('/')));
-    if fs::metadata(&inside).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-        return;
+/// Whether it is other units that have the processes, or the sockets.
+fn others(unit: &Unit, root: &Path, preload: bool, started: &[programs::Started], matters: &mut Matters) {
+    if programs::ends_at_once(started) {
+        matters.errors.push(
+            "it starts nothing but true(1): its processes belong to other units (systemctl list-dependencies shows \
+             them), such as postgresql@15-main, or postfix@-; give one of these"
+                .into(),
+        );
     }
-    let Some(text) = read(&inside) else {
-        matters.warnings.push(format!("EnvironmentFile={path} cannot be read: what it sets {wins}"));
-        return;
-    };
-    for line in text.lines() {
-        let Some((name, value)) = line.split_once('=') else { continue };
-        let name = name.trim();
-        if name == "LD_PRELOAD" && names(value.trim(), &library.path) {
-            continue;
-        }
-        if is_ours(name) {
-            let what = if name == "LD_PRELOAD" { ": put the library there" } else { "" };
-            matters.warnings.push(format!("EnvironmentFile={path} sets {name}, and {wins}{what}"));
+    for (name, text) in unit.sockets(root) {
+        let accepts = settings(&text, "Socket").into_iter().rev().find(|(setting, _)| setting == "Accept");
+        let accepts = accepts.is_some_and(|(_, value)| is_true(&value));
+        // What the service accepts from systemd's listener it accepts itself.
+        if accepts || !preload {
+            matters.errors.push(format!(
+                "systemd {} its connections ({name}), and no keepalive of ours is for these: set KeepAlive=yes, \
+                 KeepAliveTimeSec=, KeepAliveIntervalSec= and KeepAliveProbes= in {name}",
+                if accepts { "accepts" } else { "listens for" }
+            ));
         }
     }
 }
 
 /// Whether the library is there for the service.
-fn file(view: &View, account: &Account, library: &Path, matters: &mut Matters) {
+fn file(view: &View, account: &Account, library: &Path, root: &Path, matters: &mut Matters) {
     let name = shown(library);
     if let Some(setting) = view.hidden(library) {
         matters.errors.push(format!(
@@ -177,7 +149,7 @@ fn file(view: &View, account: &Account, library: &Path, matters: &mut Matters) {
         }
         Err(_) => matters.warnings.push(format!("there is no library at {}", shown(&real))),
         Ok(found) => {
-            if let Some(closed) = closed(&real, &found, account) {
+            if let Some(closed) = closed(&real, &found, account, root) {
                 matters.errors.push(format!(
                     "the service's user may not read the library: {} is closed to it; install it below /usr/local",
                     shown(closed)
@@ -188,10 +160,11 @@ fn file(view: &View, account: &Account, library: &Path, matters: &mut Matters) {
 }
 
 /// What keeps somebody from reading a file: a directory on the way, or the file.
-fn closed<'a>(path: &'a Path, file: &Metadata, account: &Account) -> Option<&'a Path> {
+fn closed<'a>(path: &'a Path, file: &Metadata, account: &Account, root: &Path) -> Option<&'a Path> {
     let is_closed =
         |directory: &&Path| fs::metadata(directory).is_ok_and(|found| !account.may(May::Enter, &found));
-    let on_the_way = path.ancestors().skip(1).find(is_closed);
+    // Above an image is what is above it today.
+    let on_the_way = path.ancestors().skip(1).take_while(|directory| *directory != root).find(is_closed);
     on_the_way.or((!account.may(May::Read, file)).then_some(path))
 }
 
@@ -210,6 +183,9 @@ fn log_file(view: &View, account: &Account, path: &Path, matters: &mut Matters) 
         }
         return;
     }
+    if view.is_made(path) {
+        return;
+    }
     if let Some(setting) = view.not_writable(path) {
         warn(format!("{setting} lets the service only read there (LogsDirectory= makes a directory for it)"));
         return;
@@ -220,8 +196,6 @@ fn log_file(view: &View, account: &Account, path: &Path, matters: &mut Matters) 
         (Err(_), Some(Ok(directory))) => {
             account.may(May::Write, &directory) && account.may(May::Enter, &directory)
         }
-        // LogsDirectory= and the like make it.
-        _ if view.is_made(path) => return,
         _ => return warn("its directory does not exist".into()),
     };
     if !may {

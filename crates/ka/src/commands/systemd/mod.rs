@@ -2,9 +2,11 @@
 
 mod account;
 pub mod args;
+mod environment;
 mod files;
 mod filter;
 mod matters;
+mod names;
 mod programs;
 mod syntax;
 mod unit;
@@ -18,6 +20,7 @@ use std::path::Path;
 
 use kashim_policy::variables::{Global, Variable};
 
+use crate::cli::environment::text_of;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::{Given, good_settings_for_elsewhere};
@@ -25,7 +28,7 @@ use crate::output::print::print;
 use crate::output::say::say;
 use crate::preload::{library, shown, value};
 use args::{Mode, SystemdArgs};
-use files::{File, dropin, heading, pinning_path, pinning_unit, quoted, with_specifiers};
+use files::{File, dropin, heading, quoted, with_specifiers};
 use matters::Matters;
 use unit::Unit;
 
@@ -43,51 +46,45 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         return Err(Error::new(format!("KA_DISABLE={value} switches kashim off; unset it")));
     }
     let settings = good_settings_for_elsewhere(&given, "nothing was printed")?;
-    let (files, mut matters) = match args.mode {
+    let (file, mut matters) = match args.mode {
         Mode::Preload => for_preload(&unit, &args.root, &given)?,
         Mode::Cgroup => for_cgroup(&unit, &args.root, &given, settings.force)?,
     };
-    look_at_files(&unit, &args.unit, &args.root, &mut matters);
+    look_at_unit(&unit, &args.unit, &args.root, &mut matters);
     for (kind, texts) in
         [("error", &matters.errors), ("warning", &matters.warnings), ("note", &matters.notes)]
     {
         for text in texts {
-            say(&format!("{kind}: {}: {text}", unit.name));
+            say(&harmless(&format!("{kind}: {}: {text}", unit.name)));
         }
     }
     if !args.write {
-        let several = files.len() > 1;
-        let texts = files.iter().map(|file| match several {
-            // As systemctl cat does.
-            true => format!("# {}\n{}", shown(&file.path), file.text),
-            false => file.text.clone(),
-        });
-        print(texts.collect::<Vec<_>>().join("\n"))?;
+        print(file.text)?;
         return Ok(if matters.errors.is_empty() { Exit::Yes } else { Exit::No });
     }
     if !matters.errors.is_empty() {
         return Err(Error::new("nothing was written"));
     }
-    // What an earlier --mode cgroup has left.
-    let left = match args.mode {
-        Mode::Preload => files::removable(vec![pinning_path(&args.root, &unit.name)], &args.root)?,
-        Mode::Cgroup => Vec::new(),
-    };
-    files::write(&files, &args.root)?;
-    left.iter().try_for_each(|path| files::remove(path))?;
-    let mut text = String::new();
-    for path in &left {
-        let _ = writeln!(text, "removed: {}", shown(path));
-    }
-    for file in &files {
-        let _ = writeln!(text, "written: {}", shown(&file.path));
-    }
-    print(text + &what_is_left_to_do(&unit, &args.root, !left.is_empty()))?;
+    file.write(&args.root)?;
+    print(format!("written: {}\n{}", shown(&file.path), what_is_left_to_do(&unit, &args.root)))?;
     Ok(Exit::Yes)
 }
 
+/// What comes from a unit's files may hold anything; a terminal is not to act on it.
+fn harmless(text: &str) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        if letter.is_control() {
+            let _ = write!(out, "\\x{:02x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 /// Says what is odd about the unit's own files.
-fn look_at_files(unit: &Unit, given: &OsStr, root: &Path, matters: &mut Matters) {
+fn look_at_unit(unit: &Unit, given: &OsStr, root: &Path, matters: &mut Matters) {
     if given != unit.name.as_str() && Some(given.as_bytes()) != unit.name.as_bytes().strip_suffix(b".service")
     {
         matters.notes.insert(0, format!("that is the unit's own name; {} leads to it", shown(given)));
@@ -102,50 +99,40 @@ fn look_at_files(unit: &Unit, given: &OsStr, root: &Path, matters: &mut Matters)
     }
 }
 
-/// How what was written or removed comes into force. Where the unit that pins has gone, its program is to go too.
-fn what_is_left_to_do(unit: &Unit, root: &Path, pinning_has_gone: bool) -> String {
+/// How what was written or removed comes into force.
+fn what_is_left_to_do(unit: &Unit, root: &Path) -> String {
     if root != Path::new("/") {
         return String::new();
     }
-    let name = |name: &str| match unit.is_template() {
-        // All of its instances.
-        true => format!("'{}'", name.replace("@.", "@*.")),
-        false => name.to_owned(),
-    };
-    let stop = match pinning_has_gone {
-        true => format!("systemctl stop {}; ", name(&pinning_unit(&unit.name))),
-        false => String::new(),
-    };
-    let (restart, then) = if unit.file.is_none() || unit.masked {
-        (String::new(), "")
+    let then = if unit.file.is_none() || unit.masked {
+        String::new()
     } else if unit.runs_once() {
-        (String::new(), " (it counts from the next start)")
+        " (it counts from the next start)".to_owned()
+    } else if unit.is_template() {
+        format!(" && systemctl try-restart '{}'", unit.name.replace("@.", "@*."))
     } else {
         // Not restart: what does not run stays so.
-        (format!(" && systemctl try-restart {}", name(&unit.name)), "")
+        format!(" && systemctl try-restart {}", unit.name)
     };
-    format!("to put it into force: {stop}systemctl daemon-reload{restart}{then}\n")
+    format!("to put it into force: systemctl daemon-reload{then}\n")
 }
 
 /// Removes what is ours, under each name of the unit.
 fn remove(unit: &Unit, root: &Path) -> Result<Exit, Error> {
-    let names = || std::iter::once(&unit.name).chain(&unit.aliases);
-    let pinning = files::removable(names().map(|name| pinning_path(root, name)).collect(), root)?;
-    let mut all = files::removable(names().map(|name| dropin(root, name)).collect(), root)?;
-    let pinning_has_gone = !pinning.is_empty();
-    all.extend(pinning);
+    let names = std::iter::once(&unit.name).chain(&unit.aliases);
+    let all = files::removable(names.map(|name| dropin(root, name)).collect(), root)?;
     if all.is_empty() {
         say(&format!("nothing of ka's is there for {}", unit.name));
         return Ok(Exit::No);
     }
     all.iter().try_for_each(|path| files::remove(path))?;
     let removed: String = all.iter().map(|path| format!("removed: {}\n", shown(path))).collect();
-    print(removed + &what_is_left_to_do(unit, root, pinning_has_gone))?;
+    print(removed + &what_is_left_to_do(unit, root))?;
     Ok(Exit::Yes)
 }
 
 /// The drop-in for the library.
-fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Matters), Error> {
+fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(File, Matters), Error> {
     let library = library::find()?;
     // What the unit preloads already stays, behind the library.
     let there = unit
@@ -164,90 +151,75 @@ fn for_preload(unit: &Unit, root: &Path, given: &Given) -> Result<(Vec<File>, Ma
     // What the unit has may hold specifiers, which stay.
     let preloads = preloads.replace(ours, &ours.replace('%', "%%"));
     let _ = writeln!(text, "Environment={}", with_specifiers(&format!("LD_PRELOAD={preloads}")));
-    let mut variables = variables(given, &[])?;
+    let variables = variables(given)?.into_iter();
+    let mut variables: Vec<_> = variables.map(|(variable, value)| (text_of(variable), value)).collect();
     text += &lines(&variables);
     variables.push(("LD_PRELOAD".into(), preloads));
     let log = Global::read(&given.environment.policy()).log;
     let matters = matters::for_preload(unit, root, &library, &variables, log);
-    Ok((vec![File { path: dropin(root, &unit.name), text }], matters))
+    Ok((File { path: dropin(root, &unit.name), text }, matters))
 }
 
-/// The drop-in for a program that systemd attaches, and the unit that pins it.
-fn for_cgroup(unit: &Unit, root: &Path, given: &Given, force: bool) -> Result<(Vec<File>, Matters), Error> {
-    let name = &unit.name;
-    let mut matters = Matters::default();
-    let pinning = pinning_unit(name);
-    // Of a template, each instance has its own.
-    let whose = name.replace("@.", "@%i.");
-    let pinning = pinning.replace("@.", "@%i.");
-    if unit.is_template() {
-        matters.warnings.push(
-            "an instance with a dot in its name gets no keepalive, since a BPF file system takes no such name: run ka \
-             systemd for each of these"
-                .into(),
-        );
-    }
-    // A name in a BPF file system has no dots, and that of a unit none of these.
-    let pin = format!("/sys/fs/bpf/kashim-{}", whose.replace('.', "~").replace('\\', "+"));
+/// The drop-in that has the kernel's program attached whenever the service starts. Not by BPFProgram=: systemd attaches that
+/// at the first start only, and takes it away for a moment at each daemon-reload (seen with systemd 252).
+fn for_cgroup(unit: &Unit, root: &Path, given: &Given, force: bool) -> Result<(File, Matters), Error> {
     let ka = env::current_exe().map_err(|error| Error::new(format!("cannot find myself: {error}")))?;
     // systemd takes none of these in the name of what it executes.
     let cannot = |letter: char| letter.is_control() || matches!(letter, '"' | '\'' | '\\');
     let Some(path) = ka.to_str().filter(|path| !path.contains(cannot)) else {
         return Err(Error::new(format!("{}: a unit cannot execute what is called so", shown(&ka))));
     };
+    let mut matters = matters::for_cgroup(unit, root);
     if !root.join(path.trim_start_matches('/')).exists() {
         matters.warnings.push(format!("there is no ka at {path} below {}", shown(root)));
     }
-    let ka = quoted(path);
-    const NOT_IN_THE_KERNEL: [Variable; 2] = [Variable::Log, Variable::Skip];
-    for variable in NOT_IN_THE_KERNEL {
-        if given.environment.policy().get(variable).is_some_and(|value| !value.is_empty()) {
-            let name = String::from_utf8_lossy(variable.text());
-            matters
-                .warnings
-                .push(format!("{name} is the library's: the program in the kernel does not know it"));
+    let mut options = String::new();
+    for (variable, value) in variables(given)? {
+        let option = match variable {
+            Variable::Idle => "--idle",
+            Variable::Interval => "--interval",
+            Variable::Count => "--count",
+            Variable::UserTimeout => "--user-timeout",
+            Variable::Rules => "--rule",
+            Variable::Log | Variable::Skip if !value.is_empty() => {
+                let name = text_of(variable);
+                matters
+                    .warnings
+                    .push(format!("{name} is the library's: the program in the kernel does not know it"));
+                continue;
+            }
+            _ => continue,
+        };
+        if !value.is_empty() {
+            // Variables are put in where a dollar sign stands.
+            let _ = write!(options, " {option} {}", quoted(&value.replace('$', "$$")));
         }
     }
-    let variables = lines(&variables(given, &NOT_IN_THE_KERNEL)?);
-    let mut first = heading(name);
-    // DefaultDependencies=: a service that starts early has to wait for it. PartOf=: a restart of the service pins the
-    // program anew, with what is said then.
-    let _ = write!(
-        first,
-        "[Unit]\nDescription=Keepalive program for {whose}\nDocumentation=man:ka-attach(1)\n\
-         DefaultDependencies=no\nRequiresMountsFor=/sys/fs/bpf {ka}\nBefore={whose} shutdown.target\n\
-         Conflicts=shutdown.target\nPartOf={whose}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{variables}\
-         ExecStart={ka} attach --pin {pin}\nExecStop=-/bin/rm -f {pin} {pin}-hold\n"
-    );
-    let mut second = heading(name);
-    // Not Requires=: the service starts also where the program cannot be pinned.
-    let _ =
-        write!(second, "[Unit]\nWants={pinning}\nAfter={pinning}\n\n[Service]\nBPFProgram=sock_ops:{pin}\n");
     if force {
-        let _ = writeln!(second, "BPFProgram=setsockopt:{pin}-hold");
+        options += " --force";
     }
-    let files = vec![
-        File { path: pinning_path(root, name), text: first },
-        File { path: dropin(root, name), text: second },
-    ];
-    Ok((files, matters))
+    let mut text = heading(&unit.name);
+    // The service starts also where that fails (-), and its user and its sandbox do not matter (+).
+    let _ =
+        write!(text, "[Service]\nExecStartPre=-+{} attach %n{options}\n", quoted(&path.replace('$', "$$")));
+    Ok((File { path: dropin(root, &unit.name), text }, matters))
 }
 
 /// The variables that are set.
-fn variables(given: &Given, but: &[Variable]) -> Result<Vec<(String, String)>, Error> {
+fn variables(given: &Given) -> Result<Vec<(Variable, String)>, Error> {
     let policy = given.environment.policy();
     let mut found = Vec::new();
-    for &variable in Variable::ALL.iter().filter(|variable| !but.contains(variable)) {
+    for &variable in Variable::ALL {
         let Some(value) = policy.get(variable) else { continue };
-        let name = String::from_utf8_lossy(variable.text());
         let value = std::str::from_utf8(value).ok().map(|value| match variable {
             // Rules may stand in lines, with any blanks.
             Variable::Rules => value.replace('\n', ";").replace(['\t', '\r'], " "),
             _ => value.to_owned(),
         });
         let value = value.filter(|value| !value.chars().any(char::is_control));
-        let value = value.ok_or_else(|| Error::new(format!("{name} has a byte that a unit cannot have")))?;
-        found.push((name.into_owned(), value));
+        let value = value
+            .ok_or_else(|| Error::new(format!("{} has a byte that a unit cannot have", text_of(variable))))?;
+        found.push((variable, value));
     }
     Ok(found)
 }
@@ -278,28 +250,16 @@ mod tests {
 
     #[test]
     fn what_does_not_run_is_not_started() {
-        let of = |unit: &Unit, gone| what_is_left_to_do(unit, Path::new("/"), gone);
+        let of = |unit: &Unit| what_is_left_to_do(unit, Path::new("/"));
+        let begun = "to put it into force: systemctl daemon-reload";
         let ordinary = unit("a.service", "Type=notify");
-        assert_eq!(
-            of(&ordinary, false),
-            "to put it into force: systemctl daemon-reload && systemctl try-restart a.service\n"
-        );
-        assert_eq!(what_is_left_to_do(&ordinary, Path::new("/img"), true), "");
+        assert_eq!(of(&ordinary), format!("{begun} && systemctl try-restart a.service\n"));
+        assert_eq!(what_is_left_to_do(&ordinary, Path::new("/img")), "");
         let once = unit("a.service", "Type=oneshot");
-        assert_eq!(
-            of(&once, false),
-            "to put it into force: systemctl daemon-reload (it counts from the next start)\n"
-        );
+        assert_eq!(of(&once), format!("{begun} (it counts from the next start)\n"));
         let template = unit("a@.service", "");
-        assert_eq!(
-            of(&template, true),
-            "to put it into force: systemctl stop 'kashim-for-a@*.service'; systemctl daemon-reload && systemctl \
-             try-restart 'a@*.service'\n"
-        );
+        assert_eq!(of(&template), format!("{begun} && systemctl try-restart 'a@*.service'\n"));
         let gone = Unit::read(OsStr::new("b"), Path::new("/no/such")).unwrap();
-        assert_eq!(
-            of(&gone, true),
-            "to put it into force: systemctl stop kashim-for-b.service; systemctl daemon-reload\n"
-        );
+        assert_eq!(of(&gone), format!("{begun}\n"));
     }
 }

@@ -16,17 +16,53 @@ use crate::preload::{self, Reach};
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Says which programs of the unit it does not reach. It is an error if it reaches none.
-pub fn look(unit: &Unit, view: &View, account: &Account, library: &Library, matters: &mut Matters) {
-    let (mut reached, mut others) = (0, Vec::new());
+/// What a line of ExecStart= starts.
+#[derive(Debug)]
+pub struct Started {
+    /// As the unit has it.
+    shown: String,
+    /// With what its specifiers stand for, if we know that.
+    path: Option<String>,
+    /// Nothing of the unit's user and sandbox is for it (+).
+    pub is_full: bool,
+    /// Nothing of the unit's user (+ and !, but not !!, which is for old kernels).
+    pub is_root: bool,
+}
+
+/// All that the unit starts.
+pub fn started(unit: &Unit) -> Vec<Started> {
+    let mut found = Vec::new();
     for line in unit.values("ExecStart") {
-        let word = words(line).into_iter().next().unwrap_or_default();
-        let marks = word.len() - word.trim_start_matches(['@', '-', ':', '+', '!', '|']).len();
-        let (marks, program) = word.split_at(marks);
+        for command in words(line).split(|word| word == ";") {
+            let Some(word) = command.first() else { continue };
+            let marks = word.len() - word.trim_start_matches(['@', '-', ':', '+', '!', '|']).len();
+            let (marks, program) = word.split_at(marks);
+            found.push(Started {
+                shown: program.to_owned(),
+                path: unit.expanded(program).filter(|path| !path.is_empty()),
+                is_full: marks.contains('+'),
+                is_root: marks.contains('+') || marks.contains('!') && !marks.contains("!!"),
+            });
+        }
+    }
+    found
+}
+
+/// The processes of such a unit are elsewhere.
+pub fn ends_at_once(started: &[Started]) -> bool {
+    let is_true =
+        |one: &Started| one.path.as_ref().is_some_and(|path| path.ends_with("/true") || path == "true");
+    !started.is_empty() && started.iter().all(is_true)
+}
+
+/// Says which programs of the unit it does not reach. It is an error if it reaches none.
+pub fn look(started: &[Started], view: &View, account: &Account, library: &Library, matters: &mut Matters) {
+    let (mut reached, mut others) = (0, Vec::new());
+    for Started { shown, path, is_root, .. } in started {
         let mut cannot_tell = |why: &str| {
-            matters.warnings.push(format!("ExecStart={program}: cannot tell whether it is reached: {why}"))
+            matters.warnings.push(format!("ExecStart={shown}: cannot tell whether it is reached: {why}"))
         };
-        let Some(path) = unit.expanded(program).filter(|path| !path.is_empty()) else {
+        let Some(path) = path else {
             cannot_tell("what it starts depends on more than the unit");
             continue;
         };
@@ -34,23 +70,16 @@ pub fn look(unit: &Unit, view: &View, account: &Account, library: &Library, matt
             cannot_tell(&format!("it is inside of {setting}"));
             continue;
         }
-        if Path::new(&path).file_name() == Some("true".as_ref()) {
-            let why = "it ends at once: the processes belong to other units, as postgresql@15-main's";
-            others.push((program.to_owned(), why.to_owned(), "give one of these"));
-            continue;
-        }
-        let as_root = marks.contains(['+', '!']);
-        let cgroup = "--mode cgroup does";
-        match examine(&path, view, account, as_root, library) {
-            Ok(Reach::Unreachable(unreachable)) => others.push((path, unreachable.why, cgroup)),
-            Ok(Reach::LeftAlone(by)) => others.push((path, format!("it is {}", by.text()), cgroup)),
+        match examine(path, view, account, *is_root, library) {
+            Ok(Reach::Unreachable(unreachable)) => others.push((path, unreachable.why)),
+            Ok(Reach::LeftAlone(by)) => others.push((path, format!("it is {}", by.text()))),
             Ok(Reach::Unknown(why)) => cannot_tell(&why),
             Ok(Reach::Reached) => reached += 1,
             Err(error) => cannot_tell(&error.to_string()),
         }
     }
-    for (program, why, remedy) in others {
-        let text = format!("ExecStart={program}: no preload reaches it: {why}; {remedy}");
+    for (program, why) in others {
+        let text = format!("ExecStart={program}: no preload reaches it: {why}; --mode cgroup does");
         if reached == 0 { matters.errors.push(text) } else { matters.warnings.push(text) }
     }
 }

@@ -4,24 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::files::DROPIN;
+use super::names::{DIRECTORIES, aliases, checked, dropin_directories, real_name, resolve};
 use super::syntax::{expanded, settings, words};
 use crate::cli::error::Error;
-use crate::output::escape::escaped;
-
-/// Where units are, the first wins (systemd.unit(5), "Unit File Load Path").
-const DIRECTORIES: [&str; 7] = [
-    "etc/systemd/system",
-    "run/systemd/system",
-    "run/systemd/generator",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-    "run/systemd/generator.late",
-];
 
 /// A service.
 #[derive(Debug)]
@@ -58,6 +46,8 @@ impl Unit {
             aliases.push(given);
         }
         let masked = file.as_ref().is_some_and(|file| is_nothing(file));
+        // A link that leads nowhere is no unit, nor is a directory.
+        let file = file.filter(|file| masked || fs::metadata(file).is_ok_and(|found| !found.is_dir()));
         let mut unit = Self { name, aliases, file, masked, unread: Vec::new(), settings: Vec::new() };
         if let Some(file) = unit.file.clone() {
             unit.add(&file, root, false);
@@ -98,8 +88,16 @@ impl Unit {
             self.unread.push(path.to_owned());
             return;
         };
-        let new = settings(&text, "Service").into_iter().map(|(name, value)| Setting { name, value, late });
-        self.settings.extend(new);
+        for (name, value) in settings(&text, "Service") {
+            // Names of before systemd 231.
+            let name = match name.as_str() {
+                "ReadWriteDirectories" => "ReadWritePaths".to_owned(),
+                "ReadOnlyDirectories" => "ReadOnlyPaths".to_owned(),
+                "InaccessibleDirectories" => "InaccessiblePaths".to_owned(),
+                _ => name,
+            };
+            self.settings.push(Setting { name, value, late });
+        }
     }
 
     /// The values of a setting that may stand there several times; an empty one forgets those before.
@@ -110,6 +108,12 @@ impl Unit {
     /// The same, of what comes before our drop-in.
     pub fn values_before(&self, name: &str) -> Vec<&str> {
         values(self.settings.iter().filter(|setting| setting.name == name && !setting.late))
+    }
+
+    /// What stands there, empty ones too.
+    pub fn assigned(&self, name: &str) -> Vec<&str> {
+        let all = self.settings.iter().filter(|setting| setting.name == name);
+        all.map(|setting| setting.value.as_str()).collect()
     }
 
     /// What is set behind our drop-in, empty ones too.
@@ -123,9 +127,18 @@ impl Unit {
         self.values(name).iter().flat_map(|value| words(value)).collect()
     }
 
-    /// The same, with what specifiers stand for. A word with a specifier that we do not know is left as it is.
+    /// The same, with what specifiers stand for. A word with a specifier that we do not know is left out.
     pub fn expanded_words(&self, name: &str) -> Vec<String> {
-        self.words(name).into_iter().map(|word| self.expanded(&word).unwrap_or(word)).collect()
+        self.words(name).iter().filter_map(|word| self.expanded(word)).collect()
+    }
+
+    /// The words of these settings that have a specifier which we do not know.
+    pub fn unknown_words(&self, names: &[&str]) -> Vec<String> {
+        let unknown = |name: &&str| {
+            let words = self.words(name).into_iter().filter(|word| self.expanded(word).is_none());
+            words.map(|word| format!("{name}={word}")).collect::<Vec<_>>()
+        };
+        names.iter().flat_map(unknown).collect()
     }
 
     /// The value of a setting that counts once; the last one does.
@@ -135,8 +148,7 @@ impl Unit {
 
     /// Whether a setting that is yes or no is yes.
     pub fn is_on(&self, name: &str) -> bool {
-        let yes = ["1", "yes", "y", "true", "t", "on"];
-        self.value(name).is_some_and(|value| yes.iter().any(|word| value.eq_ignore_ascii_case(word)))
+        self.value(name).is_some_and(is_true)
     }
 
     /// Which of these settings stand there.
@@ -154,10 +166,30 @@ impl Unit {
         self.name.contains("@.")
     }
 
+    /// The socket units that start it, below `root`.
+    pub fn sockets(&self, root: &Path) -> Vec<(String, String)> {
+        let stem = self.name.strip_suffix(".service").unwrap_or(&self.name);
+        // One that accepts itself starts an instance for each connection: a.socket and a@.service.
+        let names = [format!("{stem}.socket"), format!("{}.socket", stem.split('@').next().unwrap_or(stem))];
+        let mut names: Vec<_> = names.into_iter().chain(self.expanded_words("Sockets")).collect();
+        names.dedup();
+        let find = |name: String| {
+            let place = DIRECTORIES.iter().map(|place| resolve(root, &root.join(place).join(&name)));
+            let text = place.into_iter().find(|path| path.exists()).and_then(|path| read(&path))?;
+            Some((name, text))
+        };
+        names.into_iter().filter_map(find).collect()
+    }
+
     /// Whether it runs once and ends, as what a timer starts.
     pub fn runs_once(&self) -> bool {
         self.value("Type") == Some("oneshot") && !self.is_on("RemainAfterExit")
     }
+}
+
+/// As systemd reads a boolean.
+pub fn is_true(value: &str) -> bool {
+    ["1", "yes", "y", "true", "t", "on"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 fn values<'a>(settings: impl Iterator<Item = &'a Setting>) -> Vec<&'a str> {
@@ -172,149 +204,8 @@ fn values<'a>(settings: impl Iterator<Item = &'a Setting>) -> Vec<&'a str> {
     values
 }
 
-/// A name that a service can have, with its suffix.
-fn checked(name: &OsStr) -> Result<String, Error> {
-    let shown = escaped(name.as_bytes());
-    let text = name.to_str().unwrap_or_default();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-    if text.is_empty() || !text.chars().all(allowed) || text.starts_with(['.', '@']) || text.ends_with('.') {
-        return Err(Error::usage(format!(
-            "\"{shown}\": no name of a unit; accepted: nginx, nginx.service, a@b.service"
-        )));
-    }
-    match text.rsplit_once('.') {
-        Some((_, "service")) => Ok(text.to_owned()),
-        Some((_, "socket")) => Err(Error::usage(format!(
-            "{shown}: a socket unit has settings of its own: KeepAlive=yes, KeepAliveTimeSec=, KeepAliveIntervalSec= and \
-             KeepAliveProbes= (systemd.socket(5)); or give its service"
-        ))),
-        Some((
-            _,
-            "timer" | "path" | "mount" | "target" | "slice" | "scope" | "swap" | "device" | "automount",
-        )) => Err(Error::usage(format!(
-            "{shown}: it has no processes of its own; give the service that it starts"
-        ))),
-        _ => Ok(format!("{text}.service")),
-    }
-}
-
-/// The template of an instance: `a@.service` of `a@b.service`.
-fn template(name: &str) -> Option<String> {
-    let (prefix, rest) = name.split_once('@')?;
-    (rest != ".service").then(|| format!("{prefix}@.service"))
-}
-
-/// A name with the instance of another one, if it is a template and that one an instance.
-fn with_instance(name: &str, other: &str) -> String {
-    match (name.strip_suffix("@.service"), other.split_once('@')) {
-        (Some(prefix), Some((_, instance))) => format!("{prefix}@{instance}"),
-        _ => name.to_owned(),
-    }
-}
-
-/// Follows a name that is a link to another unit. With its file, if there is one.
-fn real_name(root: &Path, mut name: String) -> (String, Option<PathBuf>) {
-    let find = |name: &str| {
-        let mut places = DIRECTORIES.iter().map(|place| root.join(place).join(name));
-        places.find(|path| fs::symlink_metadata(path).is_ok())
-    };
-    let mut file = None;
-    // As many as the kernel follows.
-    for _ in 0..40 {
-        let Some(found) = find(&name).or_else(|| find(&template(&name)?)) else { break };
-        let target = fs::read_link(&found).ok().map(|target| followed(root, &found, &target));
-        let is_unit = |path: &PathBuf| {
-            path.extension().is_some_and(|suffix| suffix == "service")
-                && path
-                    .parent()
-                    .is_some_and(|parent| DIRECTORIES.iter().any(|place| parent == root.join(place)))
-        };
-        let other = target.filter(is_unit).and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        file = Some(resolve(root, &found));
-        match other.map(|other| with_instance(&other, &name)).filter(|other| *other != name) {
-            Some(other) => name = other,
-            None => break,
-        }
-    }
-    (name, file)
-}
-
-/// The other names of a unit: the links to its file.
-fn aliases(root: &Path, name: &str, file: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    if is_nothing(file) {
-        return found;
-    }
-    for place in DIRECTORIES {
-        for entry in fs::read_dir(root.join(place)).into_iter().flatten().flatten() {
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let Some(link) =
-                entry.file_name().to_str().filter(|link| link.ends_with(".service")).map(str::to_owned)
-            else {
-                continue;
-            };
-            let alias = with_instance(&link, name);
-            if is_link
-                && alias != name
-                && !found.contains(&alias)
-                && is_same(&resolve(root, &entry.path()), file)
-            {
-                found.push(alias);
-            }
-        }
-    }
-    found
-}
-
-/// Whether two paths are of one file: /lib may be a link to /usr/lib.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let who = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    who(one).is_some_and(|one| Some(one) == who(other))
-}
-
-/// The directories with drop-ins for a name: its own, its template's, and those for all whose names begin alike up to a
-/// dash, the longest first (unit_file_process_dir in systemd's src/shared/dropin.c).
-fn dropin_directories(name: &str) -> Vec<String> {
-    let stem = name.strip_suffix(".service").unwrap_or(name);
-    let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
-    let dashes = prefix.match_indices('-').map(|(at, _)| at).filter(|&at| at + 1 < prefix.len()).rev();
-    let prefixes = dashes.map(|at| format!("{}.service.d", &prefix[..=at]));
-    let template = template(name).map(|template| format!("{template}.d"));
-    std::iter::once(format!("{name}.d")).chain(template).chain(prefixes).collect()
-}
-
-/// Where a link leads to in one step, where `root` is the root directory.
-fn followed(root: &Path, link: &Path, target: &Path) -> PathBuf {
-    match target.strip_prefix("/") {
-        Ok(inside) if target != Path::new("/dev/null") => root.join(inside),
-        Ok(_) => target.to_owned(),
-        Err(_) => {
-            let mut path = link.parent().unwrap_or(root).to_owned();
-            for part in target.components() {
-                match part {
-                    std::path::Component::ParentDir => drop(path.pop()),
-                    std::path::Component::Normal(name) => path.push(name),
-                    _ => {}
-                }
-            }
-            path
-        }
-    }
-}
-
-/// What a link leads to, where `root` is the root directory.
-pub fn resolve(root: &Path, path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    // As many as the kernel follows.
-    for _ in 0..40 {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = followed(root, &path, &target);
-    }
-    path
-}
-
 /// What masks a unit or a drop-in.
-fn is_nothing(path: &Path) -> bool {
+pub fn is_nothing(path: &Path) -> bool {
     path == Path::new("/dev/null")
         || fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
@@ -323,36 +214,4 @@ fn is_nothing(path: &Path) -> bool {
 pub fn read(path: &Path) -> Option<String> {
     let bytes = path.is_file().then(|| fs::read(path).ok())??;
     Some(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_drop_ins_are() {
-        let directories = dropin_directories("a-b-c@1-2.service");
-        let want = ["a-b-c@1-2.service.d", "a-b-c@.service.d", "a-b-.service.d", "a-.service.d"];
-        assert_eq!(directories, want);
-    }
-
-    #[test]
-    fn names() {
-        let name = |name: &str| checked(OsStr::new(name)).ok();
-        assert_eq!(name("nginx").as_deref(), Some("nginx.service"));
-        assert_eq!(name("a@b-1.service").as_deref(), Some("a@b-1.service"));
-        assert_eq!(name("org.x.Y").as_deref(), Some("org.x.Y.service"));
-        for bad in ["", "a/b", "../a", "a b", "x.socket", "x.timer", ".d"] {
-            assert_eq!(name(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn instances() {
-        assert_eq!(template("a@b.service").as_deref(), Some("a@.service"));
-        assert_eq!((template("a@.service"), template("a.service")), (None, None));
-        assert_eq!(with_instance("b@.service", "a@1.service"), "b@1.service");
-        assert_eq!(with_instance("b.service", "a@1.service"), "b.service");
-        assert_eq!(with_instance("b@.service", "a.service"), "b@.service");
-    }
 }
