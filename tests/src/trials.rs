@@ -113,8 +113,9 @@ macro_rules! trial {
     };
 }
 
-/// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is
-/// neither empty nor `false` nor 0) it mostly fails then, see [`reason_to_ignore`]. The file that it is made in stands before its name.
+/// A test, which is ignored, with the reason, where a need is not met; on CI (a `CI` in the environment that is neither
+/// empty nor `false` nor 0) it mostly fails then, see [`reason_to_ignore`]. The file that it is made in stands before its
+/// name.
 #[track_caller]
 pub fn trial(
     name: impl Into<String>,

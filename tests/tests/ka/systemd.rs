@@ -42,7 +42,7 @@ fn system(lines: &str) -> Result<Scratch> {
     for directory in ["usr/lib/systemd/system", "usr/bin", "etc/default"] {
         fs::create_dir_all(root.join(directory))?;
     }
-    root.write("usr/lib/systemd/system/x.service", format!("[Service]\nExecStart=/usr/bin/x\n{lines}"))?;
+    write_unit(&root, lines)?;
     root.copy_program(Path::new("/bin/true"), "usr/bin/x")?;
     // The library by the path that it has outside.
     let library = built_tree()?.join("lib/libkashim.so");
@@ -50,6 +50,12 @@ fn system(lines: &str) -> Result<Scratch> {
     fs::create_dir_all(inside.parent().ok_or("no directory")?)?;
     fs::copy(library, inside)?;
     Ok(root)
+}
+
+/// Gives its unit these lines.
+fn write_unit(root: &Scratch, lines: &str) -> Result {
+    let text = format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n");
+    root.write("usr/lib/systemd/system/x.service", text).map(|_| ())
 }
 
 /// `ka systemd`, installed beside its library, for that system.
@@ -301,10 +307,7 @@ fn whose_privilege_counts() -> Result {
         ),
     ];
     each(&cases, |(mode, lines, words)| {
-        root.write(
-            "usr/lib/systemd/system/x.service",
-            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
-        )?;
+        write_unit(&root, lines)?;
         fs::set_permissions(root.join("usr/bin/x"), Permissions::from_mode(*mode))?;
         says(&root, &["x"], words)
     })?;
@@ -319,16 +322,11 @@ fn whose_privilege_counts() -> Result {
         ("User=nobody\nSupplementaryGroups=games".to_owned(), &[]),
         ("User=root".to_owned(), &[]),
     ] {
-        root.write(
-            "usr/lib/systemd/system/x.service",
-            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
-        )?;
+        write_unit(&root, &lines)?;
         says(&root, &["x"], words)?;
     }
     // A user without a name is a member of no group.
-    root.write("etc/group", format!("games:x:{gid}:\n"))?;
-    let hidden = format!("[Service]\nExecStart=/usr/bin/x\nDynamicUser=yes\nBindReadOnlyPaths={directory}\n");
-    root.write("usr/lib/systemd/system/x.service", hidden)?;
+    write_unit(&root, &format!("DynamicUser=yes\nBindReadOnlyPaths={directory}"))?;
     says(&root, &["x"], &["error", "may not read the library"])?;
     // Root is nobody special without the capabilities.
     fs::set_permissions(&library, Permissions::from_mode(0o000))?;
@@ -344,10 +342,7 @@ fn whose_privilege_counts() -> Result {
         ("PrivateUsers=yes", &["error"]),
         ("SecureBits=noroot", &["error"]),
     ] {
-        root.write(
-            "usr/lib/systemd/system/x.service",
-            format!("[Service]\nExecStart=/usr/bin/x\n{lines}\n"),
-        )?;
+        write_unit(&root, lines)?;
         says(&root, &["x"], words)?;
     }
     Ok(())

@@ -332,11 +332,17 @@ fn own_checkout() -> Result<Scratch> {
     Ok(own)
 }
 
-/// A release is unpacked anywhere, has no scripts, and installs what lies beside its `install`.
-fn from_a_release(shell: Shell) -> Result {
+/// An unpacked release.
+fn release() -> Result<Scratch> {
     let release = Scratch::new()?;
     Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
     fs::copy(workspace().join("scripts/install"), release.join("install"))?;
+    Ok(release)
+}
+
+/// A release is unpacked anywhere, has no scripts, and installs what lies beside its `install`.
+fn from_a_release(shell: Shell) -> Result {
+    let release = release()?;
     let place = Scratch::new()?;
     let install = || shell.run(release.join("install")).arg("--prefix").arg(place.path());
     succeeded(install())?;
@@ -590,9 +596,7 @@ fn a_list_that_was_changed(shell: Shell) -> Result {
 }
 
 fn what_does_not_run_here(shell: Shell) -> Result {
-    let release = Scratch::new()?;
-    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
-    fs::copy(workspace().join("scripts/install"), release.join("install"))?;
+    let release = release()?;
     release.write_program("bin/ka", "#!/no/such/interpreter\n")?;
     let place = Scratch::new()?;
     let install = || shell.run(release.join("install")).arg("--prefix").arg(place.path());
@@ -629,9 +633,7 @@ fn a_full_disk(shell: Shell) -> Result {
 }
 
 fn a_release_where_nothing_is_executed(shell: Shell) -> Result {
-    let (release, place) = (Scratch::new()?, Scratch::new()?);
-    Program::new("cp").arg("-a").arg(built_tree()?.join(".")).arg(release.path()).succeed()?;
-    fs::copy(workspace().join("scripts/install"), release.join("install"))?;
+    let (release, place) = (release()?, Scratch::new()?);
     let script = r#"cp -a "$TREE/." .; ! ./bin/ka --version 2>/dev/null; "$@" --prefix "$PLACE" >/dev/null"#;
     let program = with_a_disk(shell, "noexec", script, Path::new("/mnt/install"))?;
     program.env("TREE", release.path()).env("PLACE", place.join("out")).succeed()?;

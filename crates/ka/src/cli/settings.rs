@@ -198,30 +198,24 @@ impl Given {
 /// The settings, having said what is dangerous in them; or what is wrong with them is said, and that the caller does
 /// `nothing` then.
 pub fn good_settings(given: &Given, nothing: &str) -> Result<Box<Settings>, Error> {
-    let (settings, faults, of_log) = given.settings();
-    good(given, nothing, settings, &faults, of_log)
+    good(given, nothing, true)
 }
 
 /// The same for somewhere else: whether the log can be written here does not count.
 pub fn good_settings_for_elsewhere(given: &Given, nothing: &str) -> Result<Box<Settings>, Error> {
-    let (settings, faults, _) = given.settings();
-    good(given, nothing, settings, &faults, None)
+    good(given, nothing, false)
 }
 
-fn good(
-    given: &Given,
-    nothing: &str,
-    settings: Box<Settings>,
-    faults: &[Fault],
-    of_log: Option<String>,
-) -> Result<Box<Settings>, Error> {
+fn good(given: &Given, nothing: &str, here: bool) -> Result<Box<Settings>, Error> {
+    let (settings, faults, of_log) = given.settings();
+    let of_log = of_log.filter(|_| here);
     for text in faults.iter().map(|fault| &fault.text).chain(&of_log) {
         say(&format!("error: {text}"));
     }
     if !faults.is_empty() || of_log.is_some() {
         return Err(Error::new(nothing));
     }
-    for (kind, words) in given.remarks(&settings, &given.environment.rules(faults)) {
+    for (kind, words) in given.remarks(&settings, &given.environment.rules(&faults)) {
         say(&format!("{kind}: {words}"));
     }
     for words in given.environment.misspelt_variables() {

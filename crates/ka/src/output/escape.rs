@@ -24,9 +24,28 @@ pub fn escaped(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A message as it is, but for control characters, which are written as [`escaped`] writes them: for what was put together
+/// from escaped names and others.
+pub fn without_controls(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            let _ = write!(out, "\\x{:02x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{escaped, without_controls};
+
+    #[test]
+    fn a_message_stays() {
+        assert_eq!(without_controls("é \\x1b: a\x1b[31m\n"), "é \\x1b: a\\x1b[31m\\x0a");
+    }
 
     #[test]
     fn plain_names_stay() {

@@ -96,8 +96,8 @@ pub fn shown(path: impl AsRef<OsStr>) -> String {
     escaped(path.as_ref().as_bytes()).into_owned()
 }
 
-/// Looks at the command `called`, which was found at `path`, and is executed by `caller`. `skip` is the value of `KA_SKIP`. An error with the status
-/// 127 means that the command cannot run at all.
+/// Looks at the command `called`, which was found at `path`, and is executed by `caller`. `skip` is the value of
+/// `KA_SKIP`. An error with the status 127 means that the command cannot run at all.
 pub fn examine(
     library: &Library,
     called: &OsStr,

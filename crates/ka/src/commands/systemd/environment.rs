@@ -6,7 +6,7 @@ use std::path::Path;
 use kashim_policy::variables::Variable;
 
 use super::matters::Matters;
-use super::names::resolve;
+use super::names::{below, resolve};
 use super::syntax::words;
 use super::unit::{Unit, read};
 use crate::preload::library::Library;
@@ -15,7 +15,7 @@ fn is_ours(name: &str) -> bool {
     name == "LD_PRELOAD" || name.as_bytes().starts_with(Variable::PREFIX)
 }
 
-/// Who else has a say in the environment (systemd.exec(5), "Environment Variables in Spawned Processes").
+/// Says what wins over `variables`, or takes them away.
 pub fn look(
     unit: &Unit,
     root: &Path,
@@ -35,7 +35,7 @@ pub fn look(
     for word in unit.words("PassEnvironment").iter().filter(|word| is_ours(word)) {
         matters.notes.push(format!("PassEnvironment={word}: what the drop-in sets wins over that"));
     }
-    for value in unit.values_behind("Environment") {
+    for value in unit.assigned_behind("Environment") {
         let what = "in a drop-in whose name comes behind zz-kashim.conf";
         if value.is_empty() {
             matters
@@ -72,7 +72,7 @@ fn environment_file(unit: &Unit, root: &Path, library: &Library, value: &str, ma
         matters.warnings.push(format!("EnvironmentFile={path}: what these files set {wins}"));
         return;
     };
-    let inside = resolve(root, &root.join(path.trim_start_matches('/')));
+    let inside = resolve(root, &below(root, &path));
     if fs::metadata(&inside).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return;
     }

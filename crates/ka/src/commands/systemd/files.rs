@@ -127,13 +127,8 @@ fn is_removable(path: &Path, root: &Path) -> Result<bool, Error> {
 
 /// Those of the files that are there; an error if one is not ours, or not below the root.
 pub fn removable(paths: Vec<PathBuf>, root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut there = Vec::new();
-    for path in paths {
-        if is_removable(&path, root)? {
-            there.push(path);
-        }
-    }
-    Ok(there)
+    let there = |path: PathBuf| is_removable(&path, root).map(|is| is.then_some(path)).transpose();
+    paths.into_iter().filter_map(there).collect()
 }
 
 /// Removes a file of ours, and the directory of drop-ins if nothing else is in it.

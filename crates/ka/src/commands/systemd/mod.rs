@@ -24,12 +24,14 @@ use crate::cli::environment::text_of;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::settings::{Given, good_settings_for_elsewhere};
+use crate::output::escape::without_controls;
 use crate::output::print::print;
 use crate::output::say::say;
 use crate::preload::{library, shown, value};
 use args::{Mode, SystemdArgs};
 use files::{File, dropin, heading, quoted, with_specifiers};
 use matters::Matters;
+use names::below;
 use unit::Unit;
 
 /// Prints, writes or removes the files.
@@ -55,7 +57,8 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
         [("error", &matters.errors), ("warning", &matters.warnings), ("note", &matters.notes)]
     {
         for text in texts {
-            say(&harmless(&format!("{kind}: {}: {text}", unit.name)));
+            // What comes from a unit's files may hold anything.
+            say(&without_controls(&format!("{kind}: {}: {text}", unit.name)));
         }
     }
     if !args.write {
@@ -68,19 +71,6 @@ pub fn run(args: SystemdArgs) -> Result<Exit, Error> {
     file.write(&args.root)?;
     print(format!("written: {}\n{}", shown(&file.path), what_is_left_to_do(&unit, &args.root)))?;
     Ok(Exit::Yes)
-}
-
-/// What comes from a unit's files may hold anything; a terminal is not to act on it.
-fn harmless(text: &str) -> String {
-    let mut out = String::new();
-    for letter in text.chars() {
-        if letter.is_control() {
-            let _ = write!(out, "\\x{:02x}", u32::from(letter));
-        } else {
-            out.push(letter);
-        }
-    }
-    out
 }
 
 /// Says what is odd about the unit's own files.
@@ -170,7 +160,7 @@ fn for_cgroup(unit: &Unit, root: &Path, given: &Given, force: bool) -> Result<(F
         return Err(Error::new(format!("{}: a unit cannot execute what is called so", shown(&ka))));
     };
     let mut matters = matters::for_cgroup(unit, root);
-    if !root.join(path.trim_start_matches('/')).exists() {
+    if !below(root, path).exists() {
         matters.warnings.push(format!("there is no ka at {path} below {}", shown(root)));
     }
     let mut options = String::new();

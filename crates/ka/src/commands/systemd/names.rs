@@ -161,6 +161,12 @@ fn followed(root: &Path, link: &Path, target: &Path) -> PathBuf {
     }
 }
 
+/// Where a path of the system below `root` is.
+pub fn below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// What a link leads to, where `root` is the root directory.
 pub fn resolve(root: &Path, path: &Path) -> PathBuf {
     let mut path = path.to_owned();

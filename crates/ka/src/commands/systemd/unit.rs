@@ -100,26 +100,28 @@ impl Unit {
         }
     }
 
+    fn named(&self, name: &str) -> impl Iterator<Item = &Setting> {
+        self.settings.iter().filter(move |setting| setting.name == name)
+    }
+
     /// The values of a setting that may stand there several times; an empty one forgets those before.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        values(self.settings.iter().filter(|setting| setting.name == name))
+        values(self.named(name))
     }
 
     /// The same, of what comes before our drop-in.
     pub fn values_before(&self, name: &str) -> Vec<&str> {
-        values(self.settings.iter().filter(|setting| setting.name == name && !setting.late))
+        values(self.named(name).filter(|setting| !setting.late))
     }
 
     /// What stands there, empty ones too.
     pub fn assigned(&self, name: &str) -> Vec<&str> {
-        let all = self.settings.iter().filter(|setting| setting.name == name);
-        all.map(|setting| setting.value.as_str()).collect()
+        self.named(name).map(|setting| setting.value.as_str()).collect()
     }
 
     /// What is set behind our drop-in, empty ones too.
-    pub fn values_behind(&self, name: &str) -> Vec<&str> {
-        let late = self.settings.iter().filter(|setting| setting.name == name && setting.late);
-        late.map(|setting| setting.value.as_str()).collect()
+    pub fn assigned_behind(&self, name: &str) -> Vec<&str> {
+        self.named(name).filter(|setting| setting.late).map(|setting| setting.value.as_str()).collect()
     }
 
     /// The words of such a setting.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::names::resolve;
+use super::names::{below, resolve};
 use super::unit::Unit;
 
 /// The directories that a service sees in another way than the system does.
@@ -43,7 +43,7 @@ impl View {
         let mut view = Self::plain(system);
         if let Some(root) = unit.value("RootDirectory") {
             match unit.expanded(root) {
-                Some(root) => view.root = below(system, Path::new(&root)),
+                Some(root) => view.root = below(system, root),
                 None => view.unknown = Some("RootDirectory="),
             }
         }
@@ -106,9 +106,7 @@ impl View {
         }
         for name in ["BindPaths", "BindReadOnlyPaths"] {
             for word in unit.expanded_words(name) {
-                let mut parts = bare(&word).split(':');
-                let from = parts.next().unwrap_or_default();
-                let to = parts.next().filter(|to| !to.is_empty()).unwrap_or(from);
+                let (from, to) = from_and_to(&word);
                 self.covers.push((to.into(), Cover::Bind(from.into()), format!("{name}={word}")));
             }
         }
@@ -152,11 +150,8 @@ impl View {
             ("ReadOnlyPaths", false),
         ] {
             for word in unit.expanded_words(name) {
-                let mut parts = bare(&word).split(':');
-                let from = parts.next().unwrap_or_default();
-                let path =
-                    parts.next().filter(|to| !to.is_empty() && name.starts_with("Bind")).unwrap_or(from);
-                writable(&[path], on, &format!("{name}={word}"));
+                let (from, to) = from_and_to(&word);
+                writable(&[if name.starts_with("Bind") { to } else { from }], on, &format!("{name}={word}"));
             }
         }
         for (name, place) in [
@@ -194,16 +189,17 @@ impl View {
 
     /// The setting by which nothing at this path can be executed, nor mapped as a library is.
     pub fn not_executable(&self, path: &Path) -> Option<&str> {
-        longest(&physical(&self.system, path), &self.executable)
-            .filter(|(_, on, _)| !on)
-            .map(|(.., setting)| setting.as_str())
+        self.switched_off(path, &self.executable)
     }
 
     /// The setting by which a file cannot be written.
     pub fn not_writable(&self, path: &Path) -> Option<&str> {
-        longest(&physical(&self.system, path), &self.writable)
-            .filter(|(_, on, _)| !on)
-            .map(|(.., setting)| setting.as_str())
+        self.switched_off(path, &self.writable)
+    }
+
+    fn switched_off<'a>(&self, path: &Path, list: &'a [(PathBuf, bool, String)]) -> Option<&'a str> {
+        let found = longest(&physical(&self.system, path), list);
+        found.filter(|(_, on, _)| !on).map(|(.., setting)| setting.as_str())
     }
 
     /// Whether its directory is one that systemd makes for the service.
@@ -233,6 +229,13 @@ fn bare(word: &str) -> &str {
     word.trim_start_matches(['-', '+'])
 }
 
+/// The source and the destination of a mount, `FROM[:TO[:OPTIONS]]`.
+fn from_and_to(word: &str) -> (&str, &str) {
+    let mut parts = bare(word).split(':');
+    let from = parts.next().unwrap_or_default();
+    (from, parts.next().filter(|to| !to.is_empty()).unwrap_or(from))
+}
+
 /// A path without links on the way, below a root; what is not there yet stays as it is.
 fn physical(root: &Path, path: &Path) -> PathBuf {
     let Ok(top) = fs::canonicalize(root) else { return path.to_owned() };
@@ -248,10 +251,6 @@ fn physical(root: &Path, path: &Path) -> PathBuf {
         missing.push(name);
         there = above;
     }
-}
-
-fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// The last of the longest directories that a path is in: what is mounted further down counts.
