@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
         shell_test!(by_another_path, &[Prog("ln")]),
         shell_test!(what_others_have_put_there),
         shell_test!(a_list_that_was_changed),
+        shell_test!(letters_that_are_not_ascii),
         shell_test!(what_does_not_run_here),
         shell_test!(a_full_disk, &[Root, Prog("unshare")]),
         shell_test!(a_release_where_nothing_is_executed, &[Root, Prog("unshare")]),
@@ -590,6 +591,17 @@ fn a_list_that_was_changed(shell: Shell) -> Result {
         assert!(tree(place.path())? == before);
     }
     fs::write(&manifest, list)?;
+    succeeded(install()?.arg("--uninstall"))?;
+    assert!(tree(place.path())?.is_empty());
+    Ok(())
+}
+
+/// They are none that somebody has put into the list.
+fn letters_that_are_not_ascii(shell: Shell) -> Result {
+    let place = Scratch::new()?;
+    let install = || Ok::<_, Failed>(install_by(shell)?.arg("--prefix").arg(place.join("é/日本")));
+    succeeded(install()?)?;
+    succeeded(install()?)?;
     succeeded(install()?.arg("--uninstall"))?;
     assert!(tree(place.path())?.is_empty());
     Ok(())
